@@ -1,0 +1,85 @@
+"""Finds handlers, connectors and processors by the name that they were installed under."""
+
+import difflib
+import functools
+import threading
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from grove.exceptions import ConfigurationException
+
+# What a missing module says about the extra that brings it.
+_EXTRAS = {"rich": "cli"}
+
+_lock = threading.Lock()
+
+
+@functools.cache
+def _scan(group: str) -> dict[str, EntryPoint]:
+    # Reading the metadata of every installed distribution takes milliseconds: once per group and process.
+    return {found.name: found for found in entry_points(group=group)}
+
+
+def available(group: str) -> dict[str, EntryPoint]:
+    """The plugins installed in `group`, by name."""
+    with _lock:
+        return _scan(group)
+
+
+def refresh() -> None:
+    """Forget what was found, for a process that installs plugins while it runs."""
+    with _lock:
+        _scan.cache_clear()
+
+
+def lookup_handler(name: str, group: str) -> EntryPoint:
+    """Where the plugin `name` of `group` is; ConfigurationException where none has that name."""
+    found = available(group)
+    try:
+        return found[name]
+    except KeyError:
+        pass
+    near = difflib.get_close_matches(name, found, n=3, cutoff=0.5)
+    if near:
+        hint = f"Did you mean {_listed(near)}?"
+    elif found:
+        hint = f"Installed are {_listed(sorted(found))}."
+    else:
+        hint = "No plugin of this kind is installed."
+    raise ConfigurationException(f"There is no plugin called {name!r} in {group}. {hint}")
+
+
+def load_class(name: str, group: str) -> Any:
+    """What the entry point `name` of `group` refers to, imported but not called.
+
+    ConfigurationException where it is unknown, or cannot be imported; the message says which extra is missing.
+    """
+    found = lookup_handler(name, group)
+    try:
+        return found.load()
+    except ImportError as err:
+        raise ConfigurationException(f"The plugin {name!r} of {group} cannot be loaded: {_why(err)}") from err
+    except (AttributeError, TypeError, ValueError, SyntaxError) as err:
+        # What a plugin does at import may fail in more ways than by being absent (a model of pydantic 1, say).
+        raise ConfigurationException(
+            f"The plugin {name!r} of {group} cannot be loaded from {found.value}: {type(err).__name__}: {err}"
+        ) from err
+
+
+def load_handler(name: str, group: str, *args: Any, **kwargs: Any) -> Any:
+    """The plugin `name` of `group`, called with the arguments; errors as `load_class`, and what it raises itself."""
+    return load_class(name, group)(*args, **kwargs)
+
+
+def _why(err: ImportError) -> str:
+    missing = (err.name or "").partition(".")[0]
+    extra = _EXTRAS.get(missing)
+    if extra:
+        return f"it needs the package {missing!r}. Install it with: pip install 'grove[{extra}]'"
+    if isinstance(err, ModuleNotFoundError) and missing and missing != "grove":
+        return f"it needs the package {missing!r}, which is not installed."
+    return f"{err}."
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names)
