@@ -1,0 +1,90 @@
+"""Configuration documents in a directory: every `*.json` below it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from grove.configs import BaseConfig
+from grove.exceptions import ConfigurationException
+from grove.helpers import parsing
+from grove.models import ConnectorConfig
+
+ENV_PREFIX = "GROVE_CONFIG_LOCAL_FILE_"
+
+
+class Configuration(BaseSettings):
+    """GROVE_CONFIG_LOCAL_FILE_PATH: the directory."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore")
+
+    path: Path
+
+
+class Handler(BaseConfig):
+    """Reads documents from the directory GROVE_CONFIG_LOCAL_FILE_PATH."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            self.config = Configuration()
+        except ValidationError as err:
+            raise ConfigurationException(
+                f"{parsing.validation_error(err, ENV_PREFIX)}. "
+                f"Set {ENV_PREFIX}PATH to the directory that holds your configuration documents (*.json)."
+            ) from err
+
+    def get(self, id: str | None = None) -> list[ConnectorConfig]:
+        """The documents in the order of their paths; ConfigurationException where the directory is missing."""
+        root = self.config.path
+        if not root.is_dir():
+            raise ConfigurationException(
+                f"{ENV_PREFIX}PATH is {str(root)!r}, which is not a directory. "
+                "Create it, or set the variable to the directory that holds your configuration documents."
+            )
+        self.problems = []
+        found = []
+        for path in sorted(self._documents(root)):
+            config = self._load(path)
+            if config is not None and id in (None, config.name):
+                found.append(config)
+        return found
+
+    def _load(self, path: Path) -> ConnectorConfig | None:
+        source = str(path)
+        try:
+            if path.is_dir():
+                self.report(f"{source}: this is a directory, not a document.", source)
+                return None
+            data = path.read_bytes()
+            mode = path.stat().st_mode
+        except OSError as err:
+            self.report(f"{source}: the document cannot be read: {err.strerror}.", source)
+            return None
+        if mode & 0o022:
+            self.logger.warning(
+                "Others may change this configuration document; take their write permission away.",
+                extra={"document": source},
+            )
+        return self.read(data, source)
+
+    def _documents(self, root: Path) -> Iterator[Path]:
+        # Links are followed (a mounted volume is often made of them), hidden names are not (that is where such a
+        # volume keeps its versions).
+        seen: set[tuple[int, int]] = set()
+
+        def unreadable(err: OSError) -> None:
+            self.report(f"{err.filename}: the directory cannot be read: {err.strerror}.", str(err.filename))
+
+        for directory, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+            status = os.stat(directory)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
+            for name in (*folders, *names):
+                if name.endswith(".json") and not name.startswith("."):
+                    yield Path(directory, name)

@@ -1,0 +1,140 @@
+"""What a configuration document may say, and how a stream is named by it."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import Future
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from grove.constants import DEFAULT_CONFIG_FREQUENCY, DEFAULT_OPERATION, DEFAULT_RUN_TIMEOUT
+from grove.exceptions import DataFormatException
+
+__all__ = ["ConnectorConfig", "OutputStream", "ProcessorConfig", "Run", "attribute_name", "decode"]
+
+# Names that mean something to pydantic (`copy`, `json`, `schema`, ...) and so cannot be a document's.
+_RESERVED = frozenset({*dir(BaseModel), "reference", "fill"})
+
+
+def attribute_name(field: str) -> str:
+    """The attribute under which a document's `field` is kept: `schema_` for `schema`, most names as they are."""
+    return f"{field}_" if field in _RESERVED else field
+
+
+def decode(value: str, encoding: str) -> str:
+    """`value` decoded from `encoding`; only "base64" exists. DataFormatException, which never quotes the value."""
+    if encoding != "base64":
+        raise DataFormatException(f"The encoding {encoding!r} is unknown; use 'base64'.")
+    try:
+        # Line breaks are common in what `base64` prints, other foreign characters are not base64.
+        return base64.b64decode("".join(value.split()), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError):
+        # Not chained: a UnicodeDecodeError carries the decoded secret.
+        pass
+    raise DataFormatException("The value is not base64 of UTF-8 text.")
+
+
+class _Document(BaseModel):
+    """A part of a document: fields that nobody declared are kept, and never shown."""
+
+    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        fields = type(self).model_fields
+        return [(name, value) for name, value in super().__repr_args__() if name in fields]
+
+
+class ProcessorConfig(_Document):
+    """One processor of a stream, and its own settings.
+
+    `on_error` says what becomes of a page with an entry that cannot be processed: "quarantine" delivers that
+    entry apart, "fail" ends the run.
+    """
+
+    name: str
+    processor: str
+    on_error: Literal["quarantine", "fail"] = "quarantine"
+
+
+class OutputStream(str, Enum):
+    """Which entries an output descriptor receives: as the vendor sent them, or after the processors."""
+
+    raw = "raw"
+    processed = "processed"
+
+
+def _default_outputs() -> dict[str, OutputStream]:
+    return {"logs": OutputStream.raw, "processed": OutputStream.processed}
+
+
+class ConnectorConfig(_Document):
+    """One stream to collect: a connector, whose logs, with which credentials, how often, where to.
+
+    Fields that are not declared here belong to the connector and are attributes too; a missing one raises
+    AttributeError. `frequency`, `lookback` and `run_timeout` are seconds.
+    """
+
+    name: str = Field(min_length=1)
+    identity: str = Field(min_length=1)
+    connector: str = Field(min_length=1)
+    key: str = Field(default="", repr=False)
+    disabled: bool = False
+    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
+    encoding: dict[str, str] = Field(default_factory=dict)
+    operation: str = DEFAULT_OPERATION
+    frequency: int = Field(default=DEFAULT_CONFIG_FREQUENCY, gt=0)
+    lookback: float = Field(default=0, ge=0, allow_inf_nan=False)
+    run_timeout: float = Field(default=DEFAULT_RUN_TIMEOUT, gt=0, allow_inf_nan=False)
+    processors: list[ProcessorConfig] = Field(default_factory=list)
+    outputs: dict[str, OutputStream] = Field(default_factory=_default_outputs)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_reserved_names_apart(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        # `$schema` is for editors.
+        return {attribute_name(name): value for name, value in values.items() if name != "$schema"}
+
+    @model_validator(mode="after")
+    def _decode_fields(self) -> "ConnectorConfig":
+        for field, encoding in self.encoding.items():
+            # What comes from a secret store is decoded once it has been fetched.
+            if field in self.secrets:
+                continue
+            value = getattr(self, attribute_name(field), None)
+            if not isinstance(value, str) or not value:
+                raise DataFormatException(f"Field `encoding` names {field!r}, which has no text to decode.")
+            self.fill(field, value)
+        return self
+
+    def fill(self, field: str, value: str) -> None:
+        """Set `field` to `value`, decoded if `encoding` says how; DataFormatException where that fails."""
+        encoding = self.encoding.get(field)
+        if encoding is not None:
+            try:
+                value = decode(value, encoding)
+            except DataFormatException as err:
+                raise DataFormatException(f"Field {field!r} cannot be decoded. {err}") from err
+        setattr(self, attribute_name(field), value)
+
+    def reference(self, suffix: str | None = None) -> str:
+        """The stream's part of a cache key: `<connector>.<md5 of the identity>[.<suffix>]`."""
+        # A name, not a protection: hosts in FIPS mode refuse md5 unless told so.
+        identity = hashlib.md5(self.identity.encode("utf-8", "surrogatepass"), usedforsecurity=False)
+        reference = f"{self.connector}.{identity.hexdigest()}"
+        return f"{reference}.{suffix}" if suffix else reference
+
+
+class Run(BaseModel):
+    """A stream that a scheduler has started: its future, its document, and when it last began."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    configuration: ConnectorConfig
+    future: Future[Any] | None = None
+    last: datetime | None = None

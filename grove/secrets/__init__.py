@@ -1,0 +1,52 @@
+"""Where credentials come from that are not written into a document."""
+
+import abc
+import logging
+
+from grove.exceptions import AccessException, DataFormatException, GroveException
+from grove.logging import register_secret
+from grove.models import ConnectorConfig, attribute_name
+
+__all__ = ["BaseSecret"]
+
+
+class BaseSecret(abc.ABC):
+    """A store of credentials."""
+
+    def __init__(self) -> None:
+        self.logger = logging.getLogger(type(self).__module__)
+
+    @abc.abstractmethod
+    def get(self, id: str) -> str:
+        """The secret that the locator `id` leads to.
+
+        AccessException where the store refuses or does not answer, NotFoundException where it has no such secret.
+        """
+
+    def load(self, config: ConnectorConfig) -> ConnectorConfig:
+        """Fill the fields that `config.secrets` names, decoded as `config.encoding` says; returns `config`.
+
+        Errors as `get()`, or DataFormatException; they name the document and the field, never the value.
+        """
+        for field, locator in config.secrets.items():
+            try:
+                value = self.get(locator)
+            except GroveException as err:
+                raise type(err)(f"{_subject(config, field)} could not be fetched. {err}") from err
+            except Exception as err:
+                raise AccessException(
+                    f"{_subject(config, field)} could not be fetched: {type(err).__name__} from the secret store."
+                ) from err
+            if not isinstance(value, str):
+                raise DataFormatException(f"{_subject(config, field)} is no text.")
+            register_secret(value)
+            try:
+                config.fill(field, value)
+            except DataFormatException as err:
+                raise DataFormatException(f"{_subject(config, field)} is unusable. {err}") from err
+            register_secret(getattr(config, attribute_name(field)))
+        return config
+
+
+def _subject(config: ConnectorConfig, field: str) -> str:
+    return f"The secret for field {field!r} of {config.name!r}"
