@@ -1,7 +1,7 @@
 """Grove collects audit logs from APIs that cannot push them.
 
-Submodules, and the few functions of the core that are useful on their own, are loaded when they are first used:
-importing this package costs next to nothing.
+Submodules, and the few functions of the core that are useful on their own, are loaded when they are first
+used: importing this package costs next to nothing.
 """
 
 import importlib

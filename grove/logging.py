@@ -86,8 +86,8 @@ def _forms(secret: str) -> Iterator[str]:
         yield re.sub("%[0-9A-F]{2}", lambda match: match.group().lower(), quoted)
     yield data.hex()
     yield data.hex().upper()
-    # Within a longer base64 text (a Basic header, say) a secret has one of three alignments; only the characters
-    # that depend on nothing but the secret are looked for.
+    # Within a longer base64 text (a Basic header, say) a secret has one of three alignments; only the
+    # characters that depend on nothing but the secret are looked for.
     for offset in range(3):
         encoded = base64.b64encode(bytes(offset) + data).decode()
         start = (0, 2, 3)[offset]
@@ -212,29 +212,31 @@ def _redacted(value: Any) -> Any:
 
 class _Handler(logging.StreamHandler[Any]):
     def handleError(self, record: logging.LogRecord) -> None:
-        # The standard way prints a traceback with the record's arguments. A closed stderr is no reason to stop.
+        # The standard way prints a traceback with the record's arguments. A closed stderr is no reason to
+        # stop.
         pass
 
 
 def configure(context: dict[str, Any], level: str | None = None) -> None:
     """Send the logs of this process, third-party libraries included, to stderr as JSON.
 
-    `level` comes from LOG_LEVEL if not given, and is INFO without either. ConfigurationException where there is no
-    such level.
+    `level` comes from LOG_LEVEL if not given, and is INFO without either. ConfigurationException where
+    there is no such level.
     """
     name = level or os.environ.get("LOG_LEVEL") or os.environ.get("POWERTOOLS_LOG_LEVEL") or "INFO"
     number = logging.getLevelNamesMapping().get(name.strip().upper())
-    if number is None:
-        raise ConfigurationException(f"LOG_LEVEL is {name!r}; use DEBUG, INFO, WARNING, ERROR or CRITICAL.")
     handler = _Handler(sys.stderr)
     handler.setFormatter(GroveFormatter(context))
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(number)
+    root.setLevel(number or logging.INFO)
     for library in _CHATTY:
-        logging.getLogger(library).setLevel(max(number, logging.INFO))
+        logging.getLogger(library).setLevel(max(root.level, logging.INFO))
     logging.captureWarnings(True)
     threading.excepthook = _thread_failed
+    # Only now: the error is to be logged like any other.
+    if number is None:
+        raise ConfigurationException(f"LOG_LEVEL is {name!r}; use DEBUG, INFO, WARNING, ERROR or CRITICAL.")
 
 
 def _thread_failed(args: threading.ExceptHookArgs) -> None:

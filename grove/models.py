@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -21,12 +21,12 @@ _RESERVED = frozenset({*dir(BaseModel), "reference", "fill"})
 
 
 def attribute_name(field: str) -> str:
-    """The attribute under which a document's `field` is kept: `schema_` for `schema`, most names as they are."""
+    """The attribute that keeps a document's `field`: `schema_` for `schema`, most names as they are."""
     return f"{field}_" if field in _RESERVED else field
 
 
 def decode(value: str, encoding: str) -> str:
-    """`value` decoded from `encoding`; only "base64" exists. DataFormatException, which never quotes the value."""
+    """`value` decoded from `encoding` ("base64"). DataFormatException, which never quotes the value."""
     if encoding != "base64":
         raise DataFormatException(f"The encoding {encoding!r} is unknown; use 'base64'.")
     try:
@@ -60,7 +60,7 @@ class ProcessorConfig(_Document):
     on_error: Literal["quarantine", "fail"] = "quarantine"
 
 
-class OutputStream(str, Enum):
+class OutputStream(StrEnum):
     """Which entries an output descriptor receives: as the vendor sent them, or after the processors."""
 
     raw = "raw"
@@ -102,7 +102,7 @@ class ConnectorConfig(_Document):
 
     @model_validator(mode="after")
     def _decode_fields(self) -> "ConnectorConfig":
-        for field, encoding in self.encoding.items():
+        for field in self.encoding:
             # What comes from a secret store is decoded once it has been fetched.
             if field in self.secrets:
                 continue

@@ -17,8 +17,8 @@ __all__ = ["BaseConfig", "parse_document"]
 class BaseConfig(abc.ABC):
     """A source of configuration documents.
 
-    A document that cannot be used must not keep the others from being collected: `get()` leaves it out, and says
-    why in `problems`, one sentence each.
+    A document that cannot be used must not keep the others from being collected: `get()` leaves it out,
+    and says why in `problems`, one sentence each.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,12 @@ class BaseConfig(abc.ABC):
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
         """Every usable document, disabled ones included; with `id`, only those of that name.
 
-        ConfigurationException where the source as a whole is misconfigured, AccessException where it cannot be
-        reached.
+        ConfigurationException where the source as a whole is misconfigured, AccessException where it
+        cannot be reached.
         """
 
     def read(self, data: bytes, source: str) -> ConnectorConfig | None:
-        """The document in `data`; None where it is unusable, which is noted under the name `source` and logged."""
+        """The document in `data`; None where it is unusable, which is noted as `source` and logged."""
         try:
             return parse_document(data, source)
         except ConfigurationException as err:
@@ -50,7 +50,7 @@ class BaseConfig(abc.ABC):
 
 
 def parse_document(data: bytes, source: str) -> ConnectorConfig:
-    """The document in `data`, UTF-8 JSON; ConfigurationException names `source` and the place or field in it."""
+    """The document in `data` (JSON); ConfigurationException names `source` and the place or field in it."""
     try:
         # Some editors begin a file with a byte order mark.
         text = data.decode("utf-8-sig")
@@ -66,7 +66,9 @@ def parse_document(data: bytes, source: str) -> ConnectorConfig:
             f"{source}:{err.lineno}:{err.colno}: the document is not valid JSON: {err.msg}."
         ) from None
     except (RecursionError, ValueError) as err:
-        raise ConfigurationException(f"{source}: the document cannot be read: {type(err).__name__}.") from None
+        raise ConfigurationException(
+            f"{source}: the document cannot be read: {type(err).__name__}."
+        ) from None
     return build(document, source)
 
 

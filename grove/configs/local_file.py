@@ -37,7 +37,7 @@ class Handler(BaseConfig):
             ) from err
 
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
-        """The documents in the order of their paths; ConfigurationException where the directory is missing."""
+        """The documents by path; ConfigurationException where the directory is missing."""
         root = self.config.path
         if not root.is_dir():
             raise ConfigurationException(
@@ -71,8 +71,8 @@ class Handler(BaseConfig):
         return self.read(data, source)
 
     def _documents(self, root: Path) -> Iterator[Path]:
-        # Links are followed (a mounted volume is often made of them), hidden names are not (that is where such a
-        # volume keeps its versions).
+        # Links are followed (a mounted volume is often made of them), hidden names are not (that is where
+        # such a volume keeps its versions).
         seen: set[tuple[int, int]] = set()
 
         def unreadable(err: OSError) -> None:

@@ -29,7 +29,7 @@ def quick_copy(value: Any) -> Any:
 
 
 def quote_aware_split(value: str, delimiter: str = ".") -> list[str]:
-    """The parts of `value` between delimiters that are not inside single or double quotes; quotes are dropped.
+    """The parts of `value` between delimiters outside single or double quotes; the quotes are dropped.
 
     ValueError where a quote is not closed.
     """
@@ -58,9 +58,9 @@ def quote_aware_split(value: str, delimiter: str = ".") -> list[str]:
 def update_path(candidate: Any, path: Sequence[str], value: Any, replace: bool = False) -> Any:
     """`candidate` with `value` at `path`, creating objects on the way; it is changed in place and returned.
 
-    A list that is there already gets `value` appended, or its elements if it is a list, unless `replace` is set.
-    Neither `path` nor `value` is changed. ValueError where the path is empty or leads through something that is
-    no object.
+    A list that is there already gets `value` appended, or its elements if it is a list, unless `replace`
+    is set. Neither `path` nor `value` is changed. ValueError where the path is empty or leads through
+    something that is no object.
     """
     if not path:
         raise ValueError("The path is empty.")

@@ -52,7 +52,8 @@ def lookup_handler(name: str, group: str) -> EntryPoint:
 def load_class(name: str, group: str) -> Any:
     """What the entry point `name` of `group` refers to, imported but not called.
 
-    ConfigurationException where it is unknown, or cannot be imported; the message says which extra is missing.
+    ConfigurationException where it is unknown, or cannot be imported; the message says which extra is
+    missing.
     """
     found = lookup_handler(name, group)
     try:
@@ -60,14 +61,15 @@ def load_class(name: str, group: str) -> Any:
     except ImportError as err:
         raise ConfigurationException(f"The plugin {name!r} of {group} cannot be loaded: {_why(err)}") from err
     except (AttributeError, TypeError, ValueError, SyntaxError) as err:
-        # What a plugin does at import may fail in more ways than by being absent (a model of pydantic 1, say).
+        # What a plugin does at import may fail in more ways than by being absent (a model of pydantic 1,
+        # say).
         raise ConfigurationException(
             f"The plugin {name!r} of {group} cannot be loaded from {found.value}: {type(err).__name__}: {err}"
         ) from err
 
 
 def load_handler(name: str, group: str, *args: Any, **kwargs: Any) -> Any:
-    """The plugin `name` of `group`, called with the arguments; errors as `load_class`, and what it raises itself."""
+    """The plugin `name` of `group`, called with the arguments. Errors as `load_class`, and its own."""
     return load_class(name, group)(*args, **kwargs)
 
 

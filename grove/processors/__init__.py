@@ -35,7 +35,7 @@ class BaseProcessor(abc.ABC):
 
     @abc.abstractmethod
     def process(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
-        """What becomes of `entry`, which may be changed: an empty list drops it. ProcessorError where it fails."""
+        """What becomes of `entry`, which may be changed: nothing drops it. ProcessorError where it fails."""
 
     def finalize(self) -> None:
         """Called after every page that was committed."""

@@ -29,7 +29,7 @@ class Handler(BaseProcessor):
             return _core.pointer_path(expression)
         except ValueError as err:
             raise ConfigurationException(
-                f"Processor {self.configuration.name!r}: the filter {expression!r} is not a JMESPath expression."
+                f"Processor {self.configuration.name!r}: the filter {expression!r} is no JMESPath expression."
             ) from err
 
     def process(self, entry: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,8 @@ class BaseSecret(abc.ABC):
     def get(self, id: str) -> str:
         """The secret that the locator `id` leads to.
 
-        AccessException where the store refuses or does not answer, NotFoundException where it has no such secret.
+        AccessException where the store refuses or does not answer, NotFoundException where it has no such
+        secret.
         """
 
     def load(self, config: ConnectorConfig) -> ConnectorConfig:
@@ -32,10 +33,12 @@ class BaseSecret(abc.ABC):
             try:
                 value = self.get(locator)
             except GroveException as err:
-                raise type(err)(f"{_subject(config, field)} could not be fetched. {err}") from err
+                # A handler's own kind of error may need more than a message to be made.
+                kind = type(err) if type(err).__module__ == GroveException.__module__ else AccessException
+                raise kind(f"{_subject(config, field)} could not be fetched. {err}") from err
             except Exception as err:
                 raise AccessException(
-                    f"{_subject(config, field)} could not be fetched: {type(err).__name__} from the secret store."
+                    f"{_subject(config, field)} could not be fetched: the store raised {type(err).__name__}."
                 ) from err
             if not isinstance(value, str):
                 raise DataFormatException(f"{_subject(config, field)} is no text.")

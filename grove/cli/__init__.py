@@ -1,0 +1,81 @@
+"""The `grove` command."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from grove.__about__ import __version__
+
+# name -> (where the command is, what it does). Commands are imported when they are used, so that `--help`
+# is quick.
+_COMMANDS = {
+    "run": ("grove.cli.run:run", "Collect every stream that is due, once (the same as no command at all)."),
+    "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 all is well; 1 a stream failed; 2 wrong usage; 75 every due stream is being collected "
+        "elsewhere; 78 a configuration document or a setting is wrong."
+    ),
+)
+@click.version_option(__version__, "-V", "--version", prog_name="grove", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Log everything, and show where an unexpected error comes from.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Collect audit logs from APIs that cannot push them.
+
+    Without a command, every stream that is due is collected once. Streams are described by JSON documents
+    in the directory GROVE_CONFIG_LOCAL_FILE_PATH; entries go to stdout unless GROVE_OUTPUT_HANDLER says
+    otherwise; logs go to stderr.
+    """
+    ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand is None:
+        command = ctx.command
+        assert isinstance(command, click.Group)
+        run = command.get_command(ctx, "run")
+        assert run is not None
+        ctx.exit(ctx.invoke(run))
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line, and end the process with the code that its help names."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        result = cli.main(args=arguments, prog_name="grove", standalone_mode=False)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except Exception as err:
+        if "--debug" in arguments:
+            raise
+        click.echo(
+            f"grove: {type(err).__name__}: {err}\nThis is a defect; `grove --debug` shows where it is.",
+            err=True,
+        )
+        sys.exit(1)
+    sys.exit(result if isinstance(result, int) else 0)
