@@ -1,0 +1,1139 @@
+# cython: language_level=3, binding=True, overflowcheck=False
+# cython: warn.unused=True, warn.maybe_uninitialized=True
+"""Hashing, deduplication, pointers and encoding of pages of entries: bytes and dicts in, bytes and dicts out.
+
+Entries that orjson can write exactly take the fast road. What it would change or refuse (not-finite floats,
+integers beyond 64 bits, lone surrogates, keys that are no strings, deep nesting) takes `_exact`, which is slower
+and has no limits. A plain twin of everything here is `tests/reference.py`.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_Next
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+import copy as _copy
+import functools
+import hashlib
+import json
+import re
+import zlib
+from email.utils import parsedate_tz
+from enum import Enum
+
+import orjson
+from blake3 import blake3
+
+from grove.exceptions import DataFormatException
+
+try:
+    from isal import isal_zlib
+except ImportError:  # isal has no build for this platform
+    isal_zlib = None
+
+
+cdef extern from "Python.h":
+    int _PyBytes_Resize(PyObject **string, Py_ssize_t size) except -1
+    PyObject *PyBytes_Raw "PyBytes_FromStringAndSize"(const char *text, Py_ssize_t size) except NULL
+    char *PyBytes_Data "PyBytes_AS_STRING"(PyObject *string) noexcept
+    PyObject *PyDict_GetItemWithError(dict mapping, object key) except? NULL
+    PyObject *PyDict_SetDefault(dict mapping, object key, object value) except NULL
+    void Py_XDECREF(PyObject *value)
+    void Py_SETREF_NULL "Py_CLEAR"(PyObject *value)
+    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
+    void *PyUnicode_DATA(object text) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    bint PyFloat_CheckExact(PyObject *value) noexcept
+    double PyFloat_AS_DOUBLE(PyObject *value) noexcept
+    bint PyType_IsSubtype(void *left, void *right) noexcept
+    void *Py_TYPE(PyObject *value) noexcept
+    Py_ssize_t PyList_GET_SIZE(PyObject *value) noexcept
+    PyObject *PyList_GET_ITEM(PyObject *value, Py_ssize_t index) noexcept
+    Py_ssize_t PyTuple_GET_SIZE(PyObject *value) noexcept
+    PyObject *PyTuple_GET_ITEM(PyObject *value, Py_ssize_t index) noexcept
+    void *memmem(const void *text, size_t size, const void *part, size_t part_size) noexcept nogil
+    bint isfinite(double value) noexcept nogil
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    """
+
+
+# ------------------------------------------------------------------------------------------------------------
+# canonical: the bytes that stand for an entry
+# ------------------------------------------------------------------------------------------------------------
+
+cdef object _dumps = orjson.dumps
+cdef object _loads = orjson.loads
+cdef object _JSONEncodeError = orjson.JSONEncodeError
+
+# orjson's own idea of these types differs from str()'s; `_plain` decides.
+_PASS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+cdef object _AS_IS = _PASS
+cdef object _SORTED = _PASS | orjson.OPT_SORT_KEYS
+cdef object _SURROGATE = re.compile("[\ud800-\udfff]")
+# int() and str() of more digits may be refused by the interpreter, which can be set as low as this.
+cdef int _SAFE_DIGITS = 640
+
+
+def _text_of(value):
+    """str(value), the same in every process where its type allows that; never fails."""
+    try:
+        if isinstance(value, (set, frozenset)):
+            return _text_of_set(value)
+        text = str(value)
+    except Exception:
+        return f"<{type(value).__module__}.{type(value).__qualname__}>"
+    return text if type(text) is str else str.__str__(text)
+
+
+def _text_of_set(value):
+    kinds = {type(item) for item in value}
+    if kinds == {str} or kinds == {int}:
+        texts = [repr(item) for item in sorted(value)]
+    else:
+        texts = sorted(
+            [_text_of_set(item) if isinstance(item, frozenset) else repr(item) for item in value]
+        )
+    inner = f"{{{', '.join(texts)}}}" if texts else ""
+    return inner if type(value) is set and inner else f"{type(value).__name__}({inner})"
+
+
+def _plain(value):
+    """What stands in JSON for a value that is not exactly one of JSON's own types."""
+    if isinstance(value, Enum):
+        value = value.value
+        return _text_of(value) if isinstance(value, Enum) else value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__pos__(value)
+    if isinstance(value, dict):
+        return dict(value.items())
+    if isinstance(value, list):
+        return list.copy(value)
+    if isinstance(value, tuple):
+        return tuple(tuple.__iter__(value))
+    return _text_of(value)
+
+
+cdef int _has_odd_float(PyObject *value, int depth) noexcept:
+    """1 if a float below is not finite, or if something else might hide one; runs no Python code."""
+    cdef void *kind = Py_TYPE(value)
+    cdef Py_ssize_t position = 0
+    cdef PyObject *key = NULL
+    cdef PyObject *item = NULL
+    if kind == <void *>str or kind == <void *>int or kind == <void *>bool or value == <PyObject *>None:
+        return 0
+    if kind == <void *>float:
+        return not isfinite(PyFloat_AS_DOUBLE(value))
+    if depth == 0:
+        return 1
+    if kind == <void *>dict:
+        while PyDict_Next(<object>value, &position, &key, &item):
+            if _has_odd_float(item, depth - 1):
+                return 1
+        return 0
+    if kind == <void *>list:
+        for position in range(PyList_GET_SIZE(value)):
+            if _has_odd_float(PyList_GET_ITEM(value, position), depth - 1):
+                return 1
+        return 0
+    if kind == <void *>tuple:
+        for position in range(PyTuple_GET_SIZE(value)):
+            if _has_odd_float(PyTuple_GET_ITEM(value, position), depth - 1):
+                return 1
+        return 0
+    return (
+        PyType_IsSubtype(kind, <void *>float) or PyType_IsSubtype(kind, <void *>dict)
+        or PyType_IsSubtype(kind, <void *>list) or PyType_IsSubtype(kind, <void *>tuple)
+        or PyType_IsSubtype(kind, <void *>Enum)
+    )
+
+
+cdef bytes _fast(object value, object option):
+    """The JSON of a value, or None if orjson cannot write it exactly."""
+    cdef bytes data
+    try:
+        data = _dumps(value, _plain, option)
+    except _JSONEncodeError as err:
+        if err.__cause__ is not None and not isinstance(err.__cause__, Exception):
+            raise err.__cause__ from None
+        return None
+    if memmem(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), b"null", 4) != NULL:
+        # orjson writes NaN and the infinities as null, too.
+        if _has_odd_float(<PyObject *>value, 300):
+            return None
+    return data
+
+
+def canonical(entry: object) -> bytes:
+    cdef bytes data = _fast(entry, _SORTED)
+    return _exact(entry, True) if data is None else data
+
+
+def _digits(value):
+    """An integer in decimal, however long it is."""
+    try:
+        return int.__repr__(value)
+    except ValueError:
+        pass
+    sign, value, unit = ("-" if value < 0 else ""), abs(value), 10**_SAFE_DIGITS
+    groups = []
+    while value:
+        value, group = divmod(value, unit)
+        groups.append(str(group).zfill(_SAFE_DIGITS))
+    return sign + "".join(reversed(groups)).lstrip("0")
+
+
+def _quoted(text):
+    """A string in JSON; lone surrogates, which UTF-8 cannot hold, as escapes."""
+    try:
+        return _dumps(text)
+    except _JSONEncodeError:
+        pass
+    parts, end = [b'"'], 0
+    for match in _SURROGATE.finditer(text):
+        parts.append(_dumps(text[end:match.start()])[1:-1])
+        parts.append(b"\\u%04x" % ord(match.group()))
+        end = match.end()
+    parts.append(_dumps(text[end:])[1:-1] + b'"')
+    return b"".join(parts)
+
+
+def _key_of(key):
+    """A key as the standard json module writes it; anything it refuses as str() does."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if key is None or key is True or key is False:
+        return "null" if key is None else "true" if key else "false"
+    if isinstance(key, int):
+        return _digits(int.__int__(key))
+    if isinstance(key, float):
+        key = float.__pos__(key)
+        return float.__repr__(key) if isfinite(key) else _odd_name(key)
+    return _text_of(key)
+
+
+def _odd_name(value):
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def _leaf(value, is_canonical):
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None or value is True or value is False:
+        return b"null" if value is None else b"true" if value else b"false"
+    if isinstance(value, int):
+        return _digits(value).encode()
+    if isfinite(value):
+        return _dumps(value)
+    name = _odd_name(value).encode()
+    return name if is_canonical else b'"' + name + b'"'
+
+
+def _exact(root, is_canonical):
+    """The JSON of any value of any depth, without recursion. DataFormatException if it contains itself."""
+    parts = []  # the text so far, in pieces
+    frames = []  # the open containers: children to come, how it closes, id, object, keys, starts, keys repeated?
+    open_ids = set()
+    value = root
+    while True:
+        if type(value) not in (str, int, float, bool, type(None), dict, list, tuple):
+            identity, holder = id(value), value
+            value = _plain(value)
+        else:
+            identity, holder = id(value), value
+        if isinstance(value, (dict, list, tuple)):
+            if identity in open_ids:
+                raise DataFormatException("An entry contains itself, so it cannot be written as JSON.")
+            open_ids.add(identity)
+            keys = None
+            if type(value) is dict:
+                items = [(_quoted(_key_of(key)), item) for key, item in value.items()]
+                if is_canonical:
+                    items.sort(key=_first)
+                keys = [key for key, _ in items]
+                children = iter([item for _, item in items])
+                repeated = is_canonical and len(set(keys)) < len(keys)
+                parts.append(b"{")
+                frames.append((children, b"}", identity, holder, keys, [], repeated))
+            else:
+                parts.append(b"[")
+                frames.append((iter(value), b"]", identity, holder, None, [], False))
+        else:
+            parts.append(_leaf(value, is_canonical))
+        while True:  # go on to the next child of the innermost container that has one
+            if not frames:
+                return b"".join(parts)
+            children, close, identity, holder, keys, starts, repeated = frames[-1]
+            try:
+                value = next(children)
+            except StopIteration:
+                frames.pop()
+                open_ids.discard(identity)
+                if repeated:
+                    _sort_repeated(parts, keys, starts)
+                parts.append(close)
+                continue
+            if starts:
+                parts.append(b",")
+            if keys is not None:
+                parts.append(keys[len(starts)] + b":")
+            starts.append(len(parts))
+            break
+
+
+def _first(pair):
+    return pair[0]
+
+
+def _sort_repeated(parts, keys, starts):
+    """Order the members of an object in which keys occur twice, by key and value; `starts`: where values are."""
+    ends = [start - 2 for start in starts[1:]] + [len(parts)]
+    members = sorted(
+        [(key, b"".join(parts[start:end])) for key, start, end in zip(keys, starts, ends, strict=True)]
+    )
+    del parts[starts[0] - 1:]
+    parts.append(b",".join([key + b":" + text for key, text in members]))
+
+
+# ------------------------------------------------------------------------------------------------------------
+# hash, copy
+# ------------------------------------------------------------------------------------------------------------
+
+cdef object _blake3 = blake3
+
+
+cdef inline str _digest(bytes data):
+    return _blake3(data).hexdigest(16)
+
+
+def hash_entry(entry: object) -> str:
+    cdef bytes data = _fast(entry, _SORTED)
+    return _digest(_exact(entry, True) if data is None else data)
+
+
+def group_hashes(entries: list, pointers: list, hasher=None) -> dict:
+    cdef dict groups = {}
+    _same_length(entries, pointers)
+    for entry, pointer in zip(entries, pointers):
+        if pointer is not None:
+            groups.setdefault(pointer, set()).add(hash_entry(entry) if hasher is None else hasher(entry))
+    return groups
+
+
+cdef int _same_length(list entries, list pointers) except -1:
+    if len(entries) != len(pointers):
+        raise ValueError(f"There are {len(entries)} entries, but {len(pointers)} pointers.")
+    return 0
+
+
+def copy_entry(value):
+    return _copied(value, 200)
+
+
+cdef object _copied(object value, int depth):
+    cdef object kind = type(value)
+    if kind is str or kind is int or kind is float or kind is bool or value is None:
+        return value
+    if kind is dict or kind is list or kind is tuple:
+        if depth == 0:
+            return _copied_deep(value)
+        if kind is dict:
+            return {key: _copied(item, depth - 1) for key, item in (<dict>value).items()}
+        if kind is list:
+            return [_copied(item, depth - 1) for item in <list>value]
+        return tuple([_copied(item, depth - 1) for item in <tuple>value])
+    return _copied_other(value)
+
+
+def _copied_other(value):
+    if type(value) is set or type(value) is bytearray:
+        return value.copy()
+    if isinstance(value, (dict, list, tuple, set, bytearray)):
+        try:
+            return _copy.deepcopy(value)
+        except Exception as err:
+            raise DataFormatException(
+                f"An entry holds a {type(value).__name__} that cannot be copied; save plain dicts and lists."
+            ) from err
+    return value
+
+
+def _copied_deep(root):
+    """As `copy_entry`, for nesting of any depth. A tuple is built when all its items are."""
+    result = []
+    open_ids = set()
+    stack = [(iter((root,)), None, result, None)]
+    while True:
+        children, keys, made, source = stack[-1]
+        try:
+            value = next(children)
+        except StopIteration:
+            stack.pop()
+            if not stack:
+                return result[0]
+            open_ids.discard(id(source))
+            if type(source) is dict:
+                made = dict(zip(keys, made))
+            elif type(source) is tuple:
+                made = tuple(made)
+            stack[-1][2].append(made)
+            continue
+        if type(value) not in (dict, list, tuple):
+            made.append(_copied_other(value))
+            continue
+        if id(value) in open_ids:
+            raise DataFormatException("An entry contains itself, so it cannot be copied.")
+        open_ids.add(id(value))
+        keys = list(value) if type(value) is dict else None
+        stack.append((iter(list(value.values()) if keys is not None else value), keys, [], value))
+
+
+# ------------------------------------------------------------------------------------------------------------
+# pointer
+# ------------------------------------------------------------------------------------------------------------
+
+_SPACE = r"[ \t\r\n]*"
+_NAME = r'[A-Za-z_][A-Za-z0-9_]*|"(?:[^"\\]|\\.)*"'
+cdef object _NAMES = re.compile(rf"{_SPACE}(?:{_NAME})(?:{_SPACE}\.{_SPACE}(?:{_NAME}))*{_SPACE}", re.DOTALL)
+cdef object _ONE_NAME = re.compile(_NAME, re.DOTALL)
+
+
+def _names_of(expression):
+    """The names of a plain or dotted expression; None for other JMESPath."""
+    if expression.strip(" \t\r\n") == "@":
+        return ()
+    if _NAMES.fullmatch(expression) is None:
+        return None
+    try:
+        return tuple(
+            [json.loads(name) if name.startswith('"') else name for name in _ONE_NAME.findall(expression)]
+        )
+    except ValueError:  # jmespath says what is wrong with it
+        return None
+
+
+def _compiled(expression):
+    import jmespath
+
+    try:
+        return jmespath.compile(expression)
+    except (ValueError, RecursionError) as err:
+        raise ValueError(f"The pointer path {expression!r} is not a JMESPath expression: {err}") from err
+
+
+cdef inline object _get(object value, str name):
+    cdef PyObject *found
+    if type(value) is dict:
+        found = PyDict_GetItemWithError(<dict>value, name)
+        return None if found == NULL else <object>found
+    return _get_other(value, name)
+
+
+cdef object _get_other(object value, str name):
+    try:
+        return value.get(name)
+    except AttributeError:
+        return None
+
+
+cdef inline object _pointer_of(object value):
+    """The text of a pointer; None where there is none."""
+    if value is None:
+        return None
+    if type(value) is not str:
+        value = str(value)
+        if type(value) is not str:
+            value = str.__str__(value)
+    return value if PyUnicode_GET_LENGTH(value) else None
+
+
+@cython.final
+cdef class PointerPath:
+    cdef readonly str expression
+    cdef tuple _names
+    cdef str _only
+    cdef object _expression
+
+    def __init__(self, expression: str) -> None:
+        self.expression = expression
+        self._names = _names_of(expression)
+        self._only = self._names[0] if self._names is not None and len(self._names) == 1 else None
+        self._expression = _compiled(expression) if self._names is None else None
+
+    def __repr__(self):
+        return f"PointerPath({self.expression!r})"
+
+    cdef object _search(self, object entry):
+        if self._only is not None:
+            return _get(entry, self._only)
+        if self._names is None:
+            return self._expression.search(entry)
+        for name in self._names:
+            entry = _get(entry, <str>name)
+        return entry
+
+    def search(self, entry: object) -> object:
+        return self._search(entry)
+
+    def pointers(self, entries: list) -> list:
+        cdef list found = []
+        for entry in entries:
+            try:
+                found.append(_pointer_of(self._search(entry)))
+            except Exception:  # the function of an expression, or a hostile __str__
+                found.append(None)
+        return found
+
+
+@functools.lru_cache(maxsize=256)
+def _pointer_path(expression):
+    return PointerPath(expression)
+
+
+def pointer_path(expression: str) -> PointerPath:
+    return _pointer_path(expression)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# rank and order
+# ------------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    OPAQUE = 0
+    INTEGER = 1
+    INSTANT = 2
+    DATE = 3
+    UNSURE = 4  # only Python's own integers or the e-mail parser can tell
+
+cdef struct Value:
+    int64_t whole  # the integer, the seconds, or the days
+    int64_t nanos
+
+cdef int *_DAYS = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+cdef object _RFC_2822 = re.compile(
+    r"(?:[A-Za-z]{3}, ?)?(\d{1,2}) [A-Za-z]{3} \d{4} \d\d:\d\d(?::\d\d)? ([+-]\d{4}|[A-Za-z]{1,5})", re.ASCII
+)
+
+
+cdef inline int _two(const unsigned char *text) noexcept nogil:
+    """Two digits as a number; negative if they are not digits."""
+    cdef unsigned int tens = <unsigned int>text[0] - 48, units = <unsigned int>text[1] - 48
+    return <int>(tens * 10 + units) if tens < 10 and units < 10 else -1
+
+
+@cython.cdivision(True)  # every operand is positive, every divisor a constant
+cdef int64_t _days(int year, int month, int day) noexcept nogil:
+    """Days since 1970-01-01; -1 << 62 if there is no such day."""
+    cdef bint leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if year < 1 or month < 1 or month > 12 or day < 1 or day > _DAYS[month] + (leap and month == 2):
+        return -(<int64_t>1 << 62)
+    # The year begins in March, so that the leap day is its last.
+    cdef int64_t y = year - (month <= 2)
+    cdef int64_t of_year = (153 * (month + (9 if month <= 2 else -3)) + 2) // 5 + day - 1
+    return y * 365 + y // 4 - y // 100 + y // 400 + of_year - 719468
+
+
+cdef int _parse(const unsigned char *text, Py_ssize_t size, Value *value) noexcept nogil:
+    cdef int year, hour, minute, second, digits
+    cdef int64_t days, nanos, offset
+    cdef uint64_t number
+    cdef Py_ssize_t at
+    cdef unsigned int digit
+    value.nanos = 0
+    if size == 0:
+        return OPAQUE
+    if size < 10 or text[4] != c"-" or text[7] != c"-" or text[0] == c"-":
+        at = 1 if text[0] == c"-" else 0
+        if at == size:
+            return OPAQUE
+        if size - at > 19:
+            return UNSURE
+        number = 0
+        while at < size:
+            digit = <unsigned int>text[at] - 48
+            if digit > 9:
+                return UNSURE
+            number = number * 10 + digit
+            at += 1
+        if number > <uint64_t>0x7FFFFFFFFFFFFFFF:
+            return UNSURE
+        value.whole = -<int64_t>number if text[0] == c"-" else <int64_t>number
+        return INTEGER
+    year = _two(text)
+    minute = _two(text + 2)
+    if year < 0 or minute < 0:
+        return OPAQUE
+    days = _days(year * 100 + minute, _two(text + 5), _two(text + 8))
+    if days == -(<int64_t>1 << 62):
+        return OPAQUE
+    if size == 10:
+        value.whole = days
+        return DATE
+    if size < 16 or (text[10] != c"T" and text[10] != c" " and text[10] != c"t") or text[13] != c":":
+        return OPAQUE
+    hour, minute, second, at = _two(text + 11), _two(text + 14), 0, 16
+    if hour < 0 or hour > 23 or minute < 0 or minute > 59:
+        return OPAQUE
+    if at < size and text[at] == c":":
+        if size < 19:
+            return OPAQUE
+        second, at = _two(text + 17), 19
+        if second < 0 or second > 60:
+            return OPAQUE
+        if at < size and (text[at] == c"." or text[at] == c","):
+            at += 1
+            digits, nanos = 0, 0
+            while at < size and <unsigned int>text[at] - 48 < 10:
+                if digits < 9:
+                    nanos = nanos * 10 + (text[at] - 48)
+                digits += 1
+                at += 1
+            if digits == 0:
+                return OPAQUE
+            while digits < 9:
+                nanos *= 10
+                digits += 1
+            value.nanos = nanos
+    offset = _offset(text + at, size - at)
+    if offset > 86400:
+        return OPAQUE
+    value.whole = days * 86400 + hour * 3600 + minute * 60 + second - offset
+    return INSTANT
+
+
+cdef int64_t _offset(const unsigned char *text, Py_ssize_t size) noexcept nogil:
+    """Seconds east of UTC; more than a day if this is no time zone."""
+    cdef int hours, minutes = 0
+    if size == 0 or (size == 1 and (text[0] == c"Z" or text[0] == c"z")):
+        return 0
+    if text[0] == c" ":
+        text += 1
+        size -= 1
+        if size == 0 or text[0] == c" ":
+            return 1 << 30
+        return _offset(text, size)
+    if size == 3 and (memcmp(text, b"UTC", 3) == 0 or memcmp(text, b"GMT", 3) == 0):
+        return 0
+    if (text[0] != c"+" and text[0] != c"-") or size < 3:
+        return 1 << 30
+    hours = _two(text + 1)
+    if size == 5:
+        minutes = _two(text + 3)
+    elif size == 6 and text[3] == c":":
+        minutes = _two(text + 4)
+    elif size != 3:
+        return 1 << 30
+    if hours < 0 or hours > 23 or minutes < 0 or minutes > 59:
+        return 1 << 30
+    return (hours * 3600 + minutes * 60) * (-1 if text[0] == c"-" else 1)
+
+
+cdef inline int _parse_text(str text, Value *value) noexcept:
+    if not PyUnicode_IS_COMPACT_ASCII(text):
+        return OPAQUE
+    return _parse(<const unsigned char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), value)
+
+
+cdef inline object _as_rank(int kind, Value value):
+    return <object>value.whole * 1_000_000_000 + value.nanos if kind == INSTANT else value.whole
+
+
+def _unsure(text):
+    """The rank of a long integer or an e-mail date; None for anything else."""
+    digits = text[1:] if text[0] == "-" else text
+    if digits.isdigit():  # `text` is ASCII
+        return (INTEGER, int(text)) if len(digits) <= _SAFE_DIGITS else None
+    match = _RFC_2822.fullmatch(text)
+    if match is None:
+        return None
+    parsed = parsedate_tz(text)
+    if parsed is None:
+        return None
+    year, month, day, hour, minute, second, _, _, _, offset = parsed
+    if offset is None:
+        if match[2] != "-0000":
+            return None
+        offset = 0
+    days = _days(year, month, day)
+    if days == -(1 << 62) or hour > 23 or minute > 59 or second > 60:
+        return None
+    return (INSTANT, (days * 86400 + hour * 3600 + minute * 60 + second - offset) * 1_000_000_000)
+
+
+def rank(pointer: str) -> tuple | None:
+    cdef Value value
+    cdef int kind = _parse_text(pointer, &value)
+    if kind == OPAQUE:
+        return None
+    if kind == UNSURE:
+        return _unsure(pointer)
+    return (kind, _as_rank(kind, value))
+
+
+@cython.final
+cdef class Order:
+    cdef readonly int kind
+    cdef readonly str low
+    cdef readonly str high
+    cdef readonly object low_rank
+    cdef readonly object high_rank
+    cdef readonly bint ascending
+    cdef readonly bint descending
+
+    def __repr__(self):
+        return f"<Order of kind {self.kind} from {self.low!r} to {self.high!r}>"
+
+
+def order(pointers: list) -> Order | None:
+    cdef Value value = Value(0, 0), low = value, high = value, last = value
+    cdef int kind = OPAQUE, this
+    cdef Py_ssize_t low_at = 0, high_at = 0, index, count = len(pointers)
+    cdef bint ascending = True, descending = True
+    for index in range(count):
+        text = pointers[index]
+        if not isinstance(text, str):
+            return None
+        this = _parse_text(<str>text, &value)
+        if this == UNSURE:
+            return _order_slowly(pointers)
+        if this == OPAQUE:
+            return None
+        if index == 0:
+            kind, low, high, last = this, value, value, value
+            continue
+        if this != kind:
+            # A number too long for this loop may still follow, but it would not make the kinds agree.
+            return None
+        if _less(&value, &last):
+            ascending = False
+            if _less(&value, &low):
+                low, low_at = value, index
+        elif _less(&last, &value):
+            descending = False
+            if _less(&high, &value):
+                high, high_at = value, index
+        last = value
+    if count == 0:
+        return None
+    return _order_of(kind, pointers[low_at], pointers[high_at], _as_rank(kind, low), _as_rank(kind, high),
+                     ascending, descending)
+
+
+cdef inline bint _less(const Value *left, const Value *right) noexcept nogil:
+    return left.whole < right.whole or (left.whole == right.whole and left.nanos < right.nanos)
+
+
+def _order_slowly(pointers):
+    ranks = [rank(text) if isinstance(text, str) else None for text in pointers]
+    if None in ranks or len({kind for kind, _ in ranks}) > 1:
+        return None
+    values = [value for _, value in ranks]
+    low, high = min(values), max(values)
+    return _order_of(
+        ranks[0][0], pointers[values.index(low)], pointers[values.index(high)], low, high,
+        values == sorted(values),
+        values == sorted(values, reverse=True),
+    )
+
+
+cdef Order _order_of(
+    int kind, str low, str high, object low_rank, object high_rank, bint ascending, bint descending
+):
+    cdef Order result = Order.__new__(Order)
+    result.kind, result.low, result.high = kind, low, high
+    result.low_rank, result.high_rank = low_rank, high_rank
+    result.ascending, result.descending = ascending, descending
+    return result
+
+
+# ------------------------------------------------------------------------------------------------------------
+# encode
+# ------------------------------------------------------------------------------------------------------------
+
+cdef str _GROVE = "_grove"
+
+
+@cython.final
+cdef class EncodedPage:
+    cdef readonly bytes data
+    cdef readonly Py_ssize_t count
+    cdef Py_ssize_t *_ends  # where each line ends, after its newline
+    cdef Py_ssize_t _tail  # how many bytes at the end of a line are not its entry's
+    cdef dict _hashes  # index -> hash, where the line does not tell
+
+    def __cinit__(self):
+        self.data = b""
+        self._hashes = {}
+
+    def __dealloc__(self):
+        PyMem_Free(self._ends)
+
+    def __len__(self) -> int:
+        return self.count
+
+    cdef bytes _body(self, Py_ssize_t index):
+        """The JSON of the entry itself, cut from its line."""
+        cdef Py_ssize_t start = self._ends[index - 1] if index else 0
+        cdef Py_ssize_t size = self._ends[index] - start - self._tail
+        cdef bytes body = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.data) + start, size + 1)
+        PyBytes_AS_STRING(body)[size] = c"}"
+        return body
+
+    cdef str _hash(self, Py_ssize_t index):
+        cdef object known = self._hashes.get(index)
+        if known is not None:
+            return known
+        return _digest(_dumps(_loads(self._body(index)), None, _SORTED))
+
+    def hash(self, index: int) -> str:
+        cdef Py_ssize_t place = index
+        if place < 0 or place >= self.count:
+            raise IndexError(f"There is no line {index} in a page of {self.count}.")
+        return self._hash(place)
+
+
+@cython.final
+cdef class _Writer:
+    """Collects bytes, in the object that is handed out in the end."""
+
+    cdef PyObject *_text
+    cdef Py_ssize_t used
+    cdef Py_ssize_t _room
+
+    def __cinit__(self, Py_ssize_t room):
+        self._text = PyBytes_Raw(NULL, room)
+        self._room = room
+
+    def __dealloc__(self):
+        Py_XDECREF(self._text)
+
+    cdef int _grow(self, Py_ssize_t size) except -1:
+        cdef Py_ssize_t room = max(self.used + size, self._room + self._room // 2)
+        self._room = 0
+        _PyBytes_Resize(&self._text, room)
+        self._room = room
+        return 0
+
+    cdef inline int add(self, const char *text, Py_ssize_t size) except -1:
+        if self._room - self.used < size:
+            self._grow(size)
+        memcpy(PyBytes_Data(self._text) + self.used, text, size)
+        self.used += size
+        return 0
+
+    cdef bytes finish(self):
+        cdef bytes text
+        self._room = 0
+        _PyBytes_Resize(&self._text, self.used)
+        text = <bytes>self._text
+        Py_XDECREF(self._text)
+        self._text = NULL
+        return text
+
+
+def _merged(entry, metadata):
+    """A copy of an entry that brings a `_grove` of its own, with ours merged in."""
+    own = entry.pop(_GROVE)
+    if isinstance(own, dict):
+        own = {key: value for key, value in own.items() if key not in metadata}
+    else:
+        own = {"original": own}
+    entry[_GROVE] = {**own, **metadata}
+    return entry
+
+
+cdef bytes _json(object value):
+    cdef bytes data = _fast(value, _AS_IS)
+    return _exact(value, False) if data is None else data
+
+
+def encode(entries: list, metadata: dict | None) -> EncodedPage:
+    cdef EncodedPage page = EncodedPage.__new__(EncodedPage)
+    cdef Py_ssize_t index, count = len(entries), size
+    cdef bytes tail, line
+    cdef _Writer writer = _Writer.__new__(_Writer, 1024 * count + 64)
+    tail = b"}\n" if metadata is None else b',"_grove":' + _json(metadata) + b"}\n"
+    page._ends = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+    if page._ends == NULL:
+        raise MemoryError()
+    page._tail = PyBytes_GET_SIZE(tail)
+    for index in range(count):
+        entry = entries[index]
+        if type(entry) is not dict:
+            if not isinstance(entry, dict):
+                raise DataFormatException(
+                    f"Entry {index} of a page is a {type(entry).__name__}; only JSON objects can be saved."
+                )
+            plain = dict(entry.items())
+        else:
+            plain = entry
+        if metadata is not None and _GROVE in <dict>plain:
+            page._hashes[index] = hash_entry(entry)
+            line = _json(_merged(dict(plain), metadata))
+            writer.add(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+            writer.add(b"\n", 1)
+        else:
+            line = _fast(plain, _AS_IS)
+            if line is None:
+                page._hashes[index] = hash_entry(entry)
+                line = _exact(plain, False)
+            size = PyBytes_GET_SIZE(line)
+            if size > 2 or metadata is None:
+                writer.add(PyBytes_AS_STRING(line), size - 1)
+                writer.add(PyBytes_AS_STRING(tail), page._tail)
+            else:  # an empty object: no comma
+                page._hashes[index] = hash_entry(entry)
+                writer.add(b"{", 1)
+                writer.add(PyBytes_AS_STRING(tail) + 1, page._tail - 1)
+        page._ends[index] = writer.used
+        page.count = index + 1
+    page.data = writer.finish()
+    return page
+
+
+# ------------------------------------------------------------------------------------------------------------
+# gzip
+# ------------------------------------------------------------------------------------------------------------
+
+_ZLIB_LEVELS = (1, 1, 4, 6)  # what comes near to isal's four levels
+
+
+def gzip(data: bytes, level: int = 1) -> bytes:
+    if not 0 <= level <= 3:
+        raise ValueError(f"The gzip level is {level}; it has to be 0, 1, 2 or 3.")
+    if isal_zlib is not None:
+        return isal_zlib.compress(data, level, 31)
+    return zlib.compress(data, _ZLIB_LEVELS[level], 31)
+
+
+# ------------------------------------------------------------------------------------------------------------
+# seen
+# ------------------------------------------------------------------------------------------------------------
+
+# What a remembered pointer costs beside the bytes of its page.
+cdef int _POINTER_BYTES = 160
+cdef int _HASH_BYTES = 250
+cdef tuple _INDEXES = tuple(range(4096))
+
+
+@cython.final
+cdef class _Delivered:
+    """Entries that were delivered together: their pointers, and the page or the hashes."""
+
+    cdef list pointers
+    cdef EncodedPage page
+    cdef list hashes
+    cdef dict _places  # pointer -> indexes, made when the first pointer is met again
+    cdef dict _sets  # pointer -> hashes
+
+    cdef set of(self, object pointer):
+        cdef set found
+        if self._places is None:
+            self._places, self._sets = {}, {}
+            for index, known in enumerate(self.pointers):
+                self._places.setdefault(known, []).append(index)
+        found = self._sets.get(pointer)
+        if found is None:
+            if self.page is None:
+                found = {self.hashes[index] for index in self._places[pointer]}
+            else:
+                found = {self.page._hash(index) for index in self._places[pointer]}
+            self._sets[pointer] = found
+        return found
+
+
+@cython.final
+cdef class _Known:
+    """Everything known of one pointer."""
+
+    cdef set hashes
+    cdef set legacy
+    cdef list pages
+
+    def __cinit__(self):
+        self.hashes, self.legacy, self.pages = set(), set(), []
+
+
+def _legacy_hash(entry):
+    """The hash that Grove 2.x stored; None for what it could not hash."""
+    try:
+        text = json.dumps(entry, separators=(",", ":"), default=str)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+@cython.final
+cdef class Seen:
+    cdef dict _index  # pointer -> _Delivered or _Known
+    cdef set _anywhere
+    cdef list _young
+    cdef list _old
+    cdef Py_ssize_t _young_bytes
+    cdef Py_ssize_t _half
+
+    def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
+        self._index, self._anywhere, self._young, self._old = {}, set(), [], []
+        self._young_bytes, self._half = 0, max(max_bytes, 0) // 2
+
+    cdef _Known _known(self, object pointer):
+        found = self._index.get(pointer)
+        if type(found) is _Known:
+            return <_Known>found
+        known = <_Known>_Known.__new__(_Known)
+        if found is not None:
+            known.pages.append(found)
+        self._index[pointer] = known
+        return known
+
+    def add(self, pointer: str, hashes, legacy: bool = False) -> None:
+        cdef _Known known
+        cdef set fresh = set(hashes)
+        if fresh:
+            known = self._known(pointer)
+            (known.legacy if legacy else known.hashes).update(fresh)
+
+    def add_anywhere(self, hashes) -> None:
+        self._anywhere.update(hashes)
+
+    def remember(self, pointers: list, page: EncodedPage) -> None:
+        if len(pointers) != page.count:
+            raise ValueError(f"There are {len(pointers)} pointers for a page of {page.count}.")
+        self._deliver(pointers, page, None, PyBytes_GET_SIZE(page.data) + _POINTER_BYTES * page.count)
+
+    def remember_hashes(self, pointers: list, hashes: list) -> None:
+        if len(pointers) != len(hashes):
+            raise ValueError(f"There are {len(pointers)} pointers for {len(hashes)} hashes.")
+        self._deliver(pointers, None, list(hashes), (_POINTER_BYTES + _HASH_BYTES) * len(pointers))
+
+    cdef int _deliver(self, list pointers, EncodedPage page, list hashes, Py_ssize_t size) except -1:
+        cdef _Delivered delivered = _Delivered.__new__(_Delivered)
+        cdef PyObject *found
+        cdef _Known known
+        if not pointers:
+            return 0
+        if self._young_bytes and self._young_bytes + size > self._half:
+            self._drop_old()
+        delivered.pointers, delivered.page, delivered.hashes = list(pointers), page, hashes
+        self._young.append(delivered)
+        self._young_bytes += size
+        for pointer in delivered.pointers:
+            found = PyDict_SetDefault(self._index, pointer, delivered)
+            if found != <PyObject *>delivered:
+                known = self._known(pointer)
+                if not known.pages or known.pages[-1] is not delivered:
+                    known.pages.append(delivered)
+        return 0
+
+    cdef int _drop_old(self) except -1:
+        cdef _Delivered delivered
+        cdef _Known known
+        for item in self._old:
+            delivered = <_Delivered>item
+            for pointer in delivered.pointers:
+                found = self._index.get(pointer)
+                if found is delivered:
+                    del self._index[pointer]
+                elif type(found) is _Known:
+                    known = <_Known>found
+                    if delivered in known.pages:
+                        known.pages.remove(delivered)
+                        if not known.pages and not known.hashes and not known.legacy:
+                            del self._index[pointer]
+        self._old, self._young, self._young_bytes = self._young, [], 0
+        return 0
+
+    def hashes(self, pointer: str) -> set:
+        cdef set result
+        found = self._index.get(pointer)
+        if found is None:
+            return set()
+        if type(found) is _Delivered:
+            return (<_Delivered>found).of(pointer).copy()
+        result = (<_Known>found).hashes.copy()
+        for item in (<_Known>found).pages:
+            result |= (<_Delivered>item).of(pointer)
+        return result
+
+    def unseen(self, entries: list, pointers: list, hasher=None) -> list:
+        cdef Py_ssize_t index, count = len(entries)
+        cdef list result
+        cdef PyObject *found
+        _same_length(entries, pointers)
+        for index in range(count):
+            pointer = pointers[index]
+            if PyDict_GetItemWithError(self._index, pointer) != NULL or (pointer is None and self._anywhere):
+                break
+        else:
+            return list(_INDEXES[:count]) if count <= 4096 else list(range(count))
+        result = list(range(index))
+        for index in range(index, count):
+            pointer = pointers[index]
+            found = PyDict_GetItemWithError(self._index, pointer)
+            if found == NULL and not (pointer is None and self._anywhere):
+                result.append(index)
+            else:
+                known = None if found == NULL else <object>found
+                if not self._is_known(entries[index], pointer, known, hasher):
+                    result.append(index)
+        return result
+
+    cdef bint _is_known(self, object entry, object pointer, object found, object hasher) except -1:
+        cdef _Known known
+        digest = hash_entry(entry) if hasher is None else hasher(entry)
+        if digest in self._anywhere:
+            return True
+        if found is None:
+            return False
+        if type(found) is _Delivered:
+            return digest in (<_Delivered>found).of(pointer)
+        known = <_Known>found
+        if digest in known.hashes:
+            return True
+        for item in list(known.pages):
+            if digest in (<_Delivered>item).of(pointer):
+                return True
+        if known.legacy and _legacy_hash(entry) in known.legacy:
+            # From here on it is known by the hash that is stored today.
+            known.hashes.add(digest)
+            return True
+        return False
+
+
+# ------------------------------------------------------------------------------------------------------------
+# deduplication by pointer
+# ------------------------------------------------------------------------------------------------------------
+
+
+def dedup_by_pointer(
+    entries: list, pointers: list, pointer: str, newest_first: bool, known: set | None, hasher=None
+) -> list:
+    cdef Py_ssize_t index, edge = -1, count = len(entries)
+    cdef list result = []
+    _same_length(entries, pointers)
+    for index in range(count):
+        if pointers[index] == pointer:
+            edge = index
+            if newest_first:
+                break
+    if edge < 0:
+        return entries
+    for index in range(count):
+        if index < edge if newest_first else index > edge:
+            result.append(entries[index])
+        elif known is not None and pointers[index] == pointer:
+            entry = entries[index]
+            if (hash_entry(entry) if hasher is None else hasher(entry)) not in known:
+                result.append(entry)
+    return result
