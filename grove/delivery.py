@@ -1,0 +1,176 @@
+"""Delivery of one stream's pages: stage before the commit, publish after it, finish what a dead run left behind.
+
+An output that can only submit gets its bytes before the commit. One that can stage keeps them invisible until the
+commit has named them, so that a crash at any point neither loses a page nor shows it twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import Any
+
+from blake3 import blake3
+
+from grove.exceptions import AccessException
+from grove.outputs import BaseOutput, ObjectName
+from grove.outputs._adapter import submit_with
+
+__all__ = ["Delivery", "Target"]
+
+logger = logging.getLogger(__name__)
+
+
+class Target:
+    """Where a stream's objects go: the parts of their names that do not change from page to page."""
+
+    def __init__(
+        self, *, store: str, stream: str, connector: str, identity: str, operation: str, name: str
+    ) -> None:
+        self.store = store
+        self.stream = stream
+        self.connector = connector
+        self.identity = identity
+        self.operation = operation
+        self.name = name
+        self.attempts = f"{store}-{blake3(stream.encode('utf-8', 'surrogatepass')).hexdigest(8)}-"
+
+    def object_name(
+        self, descriptor: str, part: int, sequence: int, epoch: int, moment: datetime, kind: str
+    ) -> ObjectName:
+        """The name of the object that commit `sequence` delivers to `descriptor`."""
+        text = "\0".join((self.store, self.stream, str(sequence), descriptor))
+        return ObjectName(
+            descriptor=descriptor,
+            connector=self.connector,
+            identity=self.identity,
+            operation=self.operation,
+            part=part,
+            moment=moment,
+            tag=blake3(text.encode("utf-8", "surrogatepass")).hexdigest(8),
+            kind=kind,
+            attempt=f"{self.attempts}{sequence}-{epoch}",
+        )
+
+
+class Delivery:
+    """What one run has handed to its output, and what is still to be made visible.
+
+    `commit_first` says that a staged object may wait for its commit: its payload can be reached from wherever the
+    lease can move. Otherwise the object is published before the commit, and a crash in between repeats one page.
+    """
+
+    def __init__(self, output: BaseOutput, target: Target, *, commit_first: bool) -> None:
+        self._output = output
+        self._target = target
+        self._stages = getattr(output, "SCOPE", None) is not None
+        self._commit_first = commit_first
+        self._staged: list[dict[str, Any]] = []
+        self._published: list[dict[str, Any]] = []
+
+    # --- one page ---
+
+    def write(
+        self, descriptor: str, data: bytes, *, part: int, sequence: int, epoch: int, moment: datetime
+    ) -> None:
+        """Stage `data`, or submit it where the output cannot stage. Errors are those of the output."""
+        target = self._target
+        if not self._stages:
+            submit_with(
+                self._output,
+                data=data,
+                part=part,
+                operation=target.operation,
+                connector=target.connector,
+                identity=target.identity,
+                descriptor=descriptor,
+                name=target.name,
+            )
+            return
+        kind = self._output.KIND
+        name = target.object_name(descriptor, part, sequence, epoch, moment, kind)
+        staged = dict(self._output.stage(name, data))
+        staged["output"] = type(self._output).__module__
+        self._staged.append(staged)
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Get ready for the commit: the records it has to carry, once everything published before is durable."""
+        if self._staged and not self._commit_first:
+            self._publish()
+            self.settle()
+            return []
+        self._settle(self._staged)
+        return self._staged
+
+    def publish(self) -> None:
+        """The commit is durable: make its objects visible."""
+        self._publish()
+
+    def settle(self) -> None:
+        """Make every publish of this run durable, so that the commit need not remember it any longer."""
+        self._settle([])
+
+    def abandon(self) -> None:
+        """The page was certainly not committed: remove what was staged for it. Never raises."""
+        for staged in self._staged:
+            try:
+                self._output.discard(staged)
+            except Exception as err:
+                logger.warning(
+                    "A temporary file could not be removed; the next run will.",
+                    extra={"path": staged.get("temp"), "error": repr(err)},
+                )
+        self._staged = []
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether objects of this run are committed, or may be, and not yet visible."""
+        return bool(self._staged)
+
+    # --- what a dead run left behind ---
+
+    def recover(self, pending: Iterable[dict[str, Any]]) -> None:
+        """Publish what an earlier run has committed. Repeating it is harmless.
+
+        AccessException where an object was staged by an output that is no longer configured.
+        """
+        done = []
+        for staged in pending:
+            handler = self._handler_of(staged)
+            handler.publish(staged)
+            done.append((handler, staged))
+        for handler, staged in done:
+            handler.settle([staged], [])
+
+    def sweep(self, descriptors: Iterable[str], since: date, moment: datetime) -> None:
+        """Remove temporary files of this stream's earlier attempts. Only for the holder of its lease."""
+        if not self._stages:
+            return
+        for descriptor in descriptors:
+            name = self._target.object_name(descriptor, 0, 0, 0, moment, self._output.KIND)
+            self._output.sweep(name, self._target.attempts, since, set())
+
+    def _handler_of(self, staged: dict[str, Any]) -> BaseOutput:
+        made_by = staged.get("output")
+        if made_by == type(self._output).__module__:
+            return self._output
+        if made_by == "grove.outputs.local_file":
+            # Paths in the record are absolute, so the job can be finished whatever is configured today.
+            from grove.outputs.local_file import Handler
+
+            return Handler.__new__(Handler)
+        raise AccessException(
+            f"Stream {self._target.stream} has objects that were committed through the output {made_by!r}, which "
+            "is not configured now. Run once with that output (GROVE_OUTPUT_HANDLER), then change it."
+        )
+
+    def _publish(self) -> None:
+        while self._staged:
+            self._output.publish(self._staged[0])
+            self._published.append(self._staged.pop(0))
+
+    def _settle(self, staged: list[dict[str, Any]]) -> None:
+        if self._published:
+            self._output.settle(self._published, staged)
+            self._published = []

@@ -1,0 +1,305 @@
+"""One stream's state: its keys, what it reads at the start of a run, and the single place that commits it.
+
+Every fact lies under its own key (`<kind>.<connector>.<md5 of identity>`, operation), so that a cache filled by
+an older deployment is picked up where it stood. All that one step of a run changes goes out as one conditional
+batch: it is refused unless the epoch is still ours and the sequence the one that was read.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from grove.caches import BaseCache, Batch, Key
+from grove.constants import (
+    CACHE_KEY_LAST,
+    CACHE_KEY_LOCK,
+    CACHE_KEY_POINTER,
+    CACHE_KEY_POINTER_NEXT,
+    CACHE_KEY_POINTER_PREV,
+    CACHE_KEY_SEEN,
+    CACHE_KEY_WINDOW_END,
+    CACHE_KEY_WINDOW_START,
+)
+from grove.exceptions import (
+    ConcurrencyException,
+    ConflictError,
+    CorruptStateError,
+    GroveException,
+    NotFoundException,
+)
+from grove.window import Boundary, Interval, decode_intervals, encode_intervals
+
+__all__ = ["KINDS", "StreamState", "store_id"]
+
+BOUNDARY = "boundary"
+CURSOR = "cursor"
+EPOCH = "epoch"
+INTERVALS = "intervals"
+LEASE = "lease"
+LOOKBACK = "lookback"
+LOOSE = "loose"
+PENDING = "pending"
+SEQUENCE = "sequence"
+
+KINDS = (
+    CACHE_KEY_LOCK,
+    LEASE,
+    EPOCH,
+    SEQUENCE,
+    CACHE_KEY_POINTER,
+    CACHE_KEY_POINTER_PREV,
+    CACHE_KEY_POINTER_NEXT,
+    CACHE_KEY_WINDOW_START,
+    CACHE_KEY_WINDOW_END,
+    CACHE_KEY_SEEN,
+    BOUNDARY,
+    CURSOR,
+    INTERVALS,
+    LOOKBACK,
+    LOOSE,
+    PENDING,
+)
+"""Every kind of fact a run reads, in one snapshot, when it takes the lease."""
+
+STORE = Key("store", "id")
+
+
+class StreamState:
+    """The committed state of one stream, as last read, and the one function that changes it.
+
+    `key_of` gives the partition key of a kind (a connector's `cache_key`); `operation` is the sort key.
+    """
+
+    def __init__(self, cache: BaseCache, key_of: Callable[[str], str], operation: str) -> None:
+        self.cache = cache
+        self.operation = operation
+        self.epoch = 0
+        self.sequence = 0
+        self.unknown = False
+        self.values: dict[str, str | None] = {}
+        self._key_of = key_of
+
+    # --- keys ---
+
+    def key(self, kind: str) -> Key:
+        """Where this stream keeps its fact of that kind."""
+        return Key(self._key_of(kind), self.operation)
+
+    @property
+    def stream(self) -> str:
+        """The stream's own name, unique in its cache; also what errors call it."""
+        return f"{self._key_of('stream')}/{self.operation}"
+
+    # --- reading ---
+
+    def load(self) -> None:
+        """Read every fact in one snapshot. CorruptStateError names the stream and the fact that is unusable."""
+        found = self.cache.read([self.key(kind) for kind in KINDS])
+        self.values = dict(zip(KINDS, found, strict=True))
+        self.epoch = self._number(EPOCH)
+        self.sequence = self._number(SEQUENCE)
+        if self.values[CACHE_KEY_POINTER] == "":
+            raise self._corrupt(CACHE_KEY_POINTER, "it is empty")
+
+    def get(self, kind: str) -> str | None:
+        """The committed value of a fact, as last read or written by this run."""
+        return self.values.get(kind)
+
+    def boundary(self) -> Boundary:
+        """The hashes at the pointer; none where they were kept for another pointer."""
+        text = self.values.get(BOUNDARY)
+        if text is None:
+            return Boundary()
+        found: Boundary = self._decoded(BOUNDARY, Boundary.decode, text)
+        return found if found.pointer == self.values.get(CACHE_KEY_POINTER) else Boundary()
+
+    def intervals(self) -> list[Interval]:
+        """What unfinished collections have delivered, with the window of an older deployment as one more."""
+        text = self.values.get(INTERVALS)
+        if text is not None:
+            found: list[Interval] = self._decoded(INTERVALS, decode_intervals, text)
+            return found
+        start, end = self.values.get(CACHE_KEY_WINDOW_START), self.values.get(CACHE_KEY_WINDOW_END)
+        return [Interval(start, end)] if start and end else []
+
+    def legacy_hashes(self) -> set[str]:
+        """md5 digests which an older deployment kept for the pointer; honoured until the first boundary."""
+        text = self.values.get(CACHE_KEY_SEEN)
+        if text is None or self.values.get(BOUNDARY) is not None:
+            return set()
+        found: set[str] = self._decoded(CACHE_KEY_SEEN, _strings, text)
+        return found
+
+    def loose(self) -> dict[str, None]:
+        """Hashes of entries that had no pointer, oldest first."""
+        text = self.values.get(LOOSE)
+        found: dict[str, None] = self._decoded(LOOSE, _ordered, text) if text is not None else {}
+        return found
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Objects that are committed and may not be visible yet."""
+        text = self.values.get(PENDING)
+        found: list[dict[str, Any]] = self._decoded(PENDING, _records, text) if text is not None else []
+        return found
+
+    # --- writing ---
+
+    def take(self, changes: Mapping[str, str], *, expected_lock: str | None) -> None:
+        """Raise the epoch and write the lease, if nothing has moved since `load`; ConcurrencyException if it has.
+
+        Reading the state and taking over are one step: the batch fails if a holder has committed in between.
+        """
+        batch = self._conditions().require(self.key(CACHE_KEY_LOCK), expected_lock)
+        batch.set(self.key(EPOCH), str(self.epoch + 1))
+        for kind, value in changes.items():
+            batch.set(self.key(kind), value)
+        self._apply(batch, epoch=self.epoch + 1, sequence=self.sequence)
+        self.epoch += 1
+        self.values.update(changes)
+        self.values[EPOCH] = str(self.epoch)
+
+    def commit(
+        self, changes: Mapping[str, str | None], extra: Mapping[Key, str | None] | None = None
+    ) -> None:
+        """Apply `changes` (kind to value, None deletes) and `extra` keys at once, with the next sequence.
+
+        ConcurrencyException: another holder has the stream, nothing was changed. Any other GroveException: the
+        cache failed; `unknown` says whether it is certain that nothing was changed.
+        """
+        batch = self._conditions().set(self.key(SEQUENCE), str(self.sequence + 1))
+        self._fill(batch, changes)
+        for key, value in (extra or {}).items():
+            _put(batch, key, value)
+        self._apply(batch, epoch=self.epoch, sequence=self.sequence + 1)
+        self.sequence += 1
+        self.values.update(changes)
+        self.values[SEQUENCE] = str(self.sequence)
+
+    def refresh(self, changes: Mapping[str, str | None]) -> None:
+        """Apply `changes` that move nothing (a renewed or returned lease, the last run) while the epoch is ours."""
+        batch = Batch().require(self.key(EPOCH), str(self.epoch))
+        self._fill(batch, changes)
+        try:
+            self.cache.apply(batch)
+        except ConflictError as err:
+            raise self._lost() from err
+        self.values.update(changes)
+
+    def _conditions(self) -> Batch:
+        batch = Batch().require(self.key(EPOCH), self.values.get(EPOCH))
+        return batch.require(self.key(SEQUENCE), self.values.get(SEQUENCE))
+
+    def _fill(self, batch: Batch, changes: Mapping[str, str | None]) -> None:
+        for kind, value in changes.items():
+            if value != self.values.get(kind) or kind == CACHE_KEY_LOCK:
+                _put(batch, self.key(kind), value)
+
+    def _apply(self, batch: Batch, epoch: int, sequence: int) -> None:
+        """Apply `batch`; where the cache cannot say whether it did, open it again and look."""
+        try:
+            self.cache.apply(batch)
+        except ConflictError as err:
+            raise self._lost() from err
+        except Exception as err:
+            if not self._was_applied(batch, epoch, sequence):
+                raise _as_grove(err, self.stream) from err
+
+    def _was_applied(self, batch: Batch, epoch: int, sequence: int) -> bool:
+        self.unknown = True
+        lease = self.key(LEASE)
+        try:
+            self.cache.reopen()
+            found = self.cache.read([self.key(EPOCH), self.key(SEQUENCE), lease])
+        except Exception:
+            return False
+        # Two takers of one epoch are told apart by the nonce in their lease.
+        same_lease = lease not in batch.changes or batch.changes[lease] == found[2]
+        applied = found[0] == str(epoch) and (found[1] or "0") == str(sequence) and same_lease
+        self.unknown = False
+        return applied
+
+    # --- errors ---
+
+    def _lost(self) -> ConcurrencyException:
+        return ConcurrencyException(
+            f"Stream {self.stream} is held by another process, which has moved it on; nothing was changed."
+        )
+
+    def _number(self, kind: str) -> int:
+        text = self.values.get(kind)
+        if text is None:
+            return 0
+        found: int = self._decoded(kind, int, text)
+        return found
+
+    def _decoded(self, kind: str, decode: Callable[[str], Any], text: str) -> Any:
+        try:
+            return decode(text)
+        except (ValueError, KeyError, TypeError) as err:
+            raise self._corrupt(kind, "it cannot be read") from err
+
+    def _corrupt(self, kind: str, why: str) -> CorruptStateError:
+        return CorruptStateError(
+            f"The cached {kind} of stream {self.stream} cannot be trusted: {why}. Restore the cache from a "
+            "backup, or delete this record to start the stream again."
+        )
+
+
+def store_id(cache: BaseCache) -> str:
+    """The id of the store behind `cache`: 16 hex digits, made once, part of every object's name."""
+    known = getattr(cache, "_grove_store_id", None)
+    if isinstance(known, str):
+        return known
+    try:
+        found = cache.get(*STORE)
+    except NotFoundException:
+        fresh = uuid.uuid4().hex[:16]
+        try:
+            cache.set(*STORE, fresh, not_set=True)
+            found = fresh
+        except GroveException:
+            # Another process may have named the store first, or the reply was lost: what is there counts.
+            found = cache.get(*STORE)
+    cache._grove_store_id = found  # type: ignore[attr-defined]
+    return found
+
+
+def encode_pending(records: list[dict[str, Any]]) -> str | None:
+    """The stored form of pending publishes; None where there are none."""
+    return json.dumps(records, separators=(",", ":"), sort_keys=True) if records else None
+
+
+def encode_loose(hashes: Mapping[str, None]) -> str | None:
+    """The stored form of the hashes of entries without a pointer; None where there are none."""
+    return json.dumps(list(hashes), separators=(",", ":")) if hashes else None
+
+
+def _put(batch: Batch, key: Key, value: str | None) -> None:
+    if value is None:
+        batch.delete(key)
+    else:
+        batch.set(key, value)
+
+
+def _as_grove(err: Exception, stream: str) -> GroveException:
+    if isinstance(err, GroveException):
+        return err
+    return GroveException(f"The cache failed while committing stream {stream}: {err!r}")
+
+
+def _strings(text: str) -> set[str]:
+    return {str(item) for item in json.loads(text)}
+
+
+def _ordered(text: str) -> dict[str, None]:
+    return dict.fromkeys(str(item) for item in json.loads(text))
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    return [dict(item) for item in json.loads(text)]
+
+
+__all__ += ["encode_intervals", "encode_loose", "encode_pending"]
