@@ -1,10 +1,10 @@
 """The file operations that promises rest on: new files that are whole and durable, names that never escape.
 
-Everything raises OSError; `disk_error()` turns one into an error that says what to do. Each call that changes the
-disk goes through one of the small functions at the end, so that a test can stop the program at every one of them.
+Everything raises OSError; `disk_error()` turns one into an error that says what to do. Each call that changes
+the disk goes through one of the small functions at the end, so that a test can stop the program at every one.
 
-Paths given together with `directory`, an open descriptor of the directory they lie in, are reached through that
-descriptor: nothing that happens to the directories above can lead them astray.
+A path given together with `directory`, an open descriptor of the directory it lies in, is reached through that
+descriptor: nothing that happens to the directories above can lead it astray.
 """
 
 import contextlib
@@ -56,43 +56,60 @@ def open_directory(path: Path, root: Path, mode: int | None = None, durable: Dur
     """An open descriptor of the directory `path`, reached from `root` without following a link below it.
 
     With `mode`, missing directories are made, and the way from `root` is durable on return. `durable` remembers
-    for which directories that has been seen to; where one is made anew, it is seen to again.
+    where that has been seen to; a directory that is made anew is seen to again.
     """
     root, path = os.fspath(root), os.fspath(path)
+    if durable is not None and path in durable:
+        known = _reopen(path, durable[path])
+        if known is not None:
+            return known
     fd = _open(root, _DIRECTORY)
     try:
-        if path == root:
-            return fd
-        parts = os.path.relpath(path, root).split(os.sep)
-        if os.pardir in parts:
-            raise ValueError(f"{path} does not lie below {root}.")
         current = root
-        unsure: list[str] = []
-        for part in parts:
+        for part in _parts(path, root):
             current = os.path.join(current, part)
-            child = _step(current, fd, mode)
+            child, made = _step(current, fd, mode)
+            fd, parent = child, fd
             try:
-                if mode is not None and (durable is None or durable.get(current) != _identity(child)):
-                    # It may have been made by someone who has not synced it yet, or who died before.
-                    _sync(fd)
-                    unsure.append(current)
+                identity = _identity(child)
+                # One that was there may have been made by someone who has not synced it yet, or died before.
+                if mode is not None and (made or durable is None or durable.get(current) != identity):
+                    _sync(parent)
                     if durable is not None:
-                        durable[current] = _identity(child)
-            except BaseException:
-                os.close(child)
-                raise
-            os.close(fd)
-            fd = child
+                        durable[current] = identity
+            finally:
+                os.close(parent)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _step(path: str, parent: int, mode: int | None) -> int:
+def _reopen(path: str, identity: tuple[int, int]) -> int | None:
+    """The directory `path`, if it is the very one that was reached from the root before."""
+    try:
+        fd = _open(path, _DIRECTORY | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if _identity(fd) == identity:
+        return fd
+    os.close(fd)
+    return None
+
+
+def _parts(path: str, root: str) -> list[str]:
+    if path == root:
+        return []
+    parts = os.path.relpath(path, root).split(os.sep)
+    if os.pardir in parts:
+        raise ValueError(f"{path} does not lie below {root}.")
+    return parts
+
+
+def _step(path: str, parent: int, mode: int | None) -> tuple[int, bool]:
     flags = _DIRECTORY | os.O_NOFOLLOW
     try:
-        return _open(path, flags, directory=parent)
+        return _open(path, flags, directory=parent), False
     except FileNotFoundError:
         if mode is None:
             raise
@@ -104,7 +121,7 @@ def _step(path: str, parent: int, mode: int | None) -> int:
     fd = _open(path, flags, directory=parent)
     if made:
         _set_mode(fd, mode)
-    return fd
+    return fd, made
 
 
 def sync_directory(path: Path, directory: int | None = None) -> None:
@@ -145,10 +162,10 @@ def _set_mode(fd: int, mode: int) -> None:
 
 
 def write_new(path: Path, data: bytes | memoryview, mode: int = 0o600, directory: int | None = None) -> None:
-    """Write `data` to the new file `path` with exactly `mode`, whatever the umask; its content is durable on return.
+    """Write `data` to the new file `path`, durably, with exactly `mode` whatever the umask.
 
     FileExistsError where something has that name already, be it a dangling link. After any other error the file
-    is removed again. The name is durable after `sync_directory()`.
+    is removed again. Its name is durable only after `sync_directory()`.
     """
     fd = _open(path, _NEW_FILE, mode, directory)
     try:
@@ -238,8 +255,8 @@ _DIGEST_BYTES = 16
 def safe_component(text: str) -> str:
     """`text` as one component of a path: at most 150 ASCII characters, never empty, hidden, `.` or `..`.
 
-    Letters, digits, `.`, `_` and `-` stay, anything else becomes `%XX`; what is too long is cut, and ends in `~`
-    and a hash. Two texts never have one component.
+    Letters, digits, `.`, `_` and `-` stay, anything else becomes `%XX`; what is too long is cut, and ends in
+    `~` and a hash. Two texts never have one component.
     """
     encoded = _UNSAFE.sub(_percent, text.encode("utf-8", "surrogatepass")).decode("ascii")
     if encoded.startswith("."):
@@ -274,16 +291,12 @@ def disk_error(err: OSError, path: Path) -> AccessException:
     path = os.fspath(path)
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         what = "the disk quota is used up" if err.errno == errno.EDQUOT else "the disk is full"
-        return AccessException(
-            f"{path} cannot be written: {what} ({_free_space(path)}). "
-            "Free some space; collection goes on from where it stands."
-        )
-    if err.errno in (errno.EACCES, errno.EPERM):
-        return AccessException(
-            f"{path} cannot be written: permission denied. Give user id {os.geteuid()} the right to write there."
-        )
-    advice = _ADVICE.get(err.errno or 0)
-    return AccessException(f"{path} cannot be written: {advice or err.strerror or repr(err)}.")
+        problem = f"{what} ({_free_space(path)}); free some space, and collection goes on where it stands"
+    elif err.errno in (errno.EACCES, errno.EPERM):
+        problem = f"permission denied; let user id {os.geteuid()} write there"
+    else:
+        problem = _ADVICE.get(err.errno or 0) or err.strerror or repr(err)
+    return AccessException(f"{path} cannot be written: {problem}.")
 
 
 def _free_space(path: str) -> str:
@@ -325,9 +338,7 @@ def _fsync(fd: int) -> None:
 
 def _rename(source: Path, target: Path, replace: bool, directory: int | None = None) -> None:
     if replace:
-        os.replace(
-            _name(source, directory), _name(target, directory), src_dir_fd=directory, dst_dir_fd=directory
-        )
+        os.replace(_name(source, directory), _name(target, directory), src_dir_fd=directory, dst_dir_fd=directory)
         return
     rename = _renameat2()
     if rename is None:

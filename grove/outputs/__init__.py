@@ -1,19 +1,20 @@
-"""What every output offers: names for objects, `submit()`, and for those that can, staging."""
+"""What every output offers: object names, settings, `submit()` and, for those that can, staging."""
 
-from __future__ import annotations
-
+import abc
 import logging
+import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from grove import _core
 from grove.constants import DATESTAMP_FORMAT
-from grove.exceptions import ConfigurationException, DataFormatException, NotImplementedException
+from grove.exceptions import ConfigurationException, NotImplementedException
+from grove.helpers import parsing
 from grove.helpers.files import safe_component
 
 __all__ = ["BaseOutput", "ObjectName"]
@@ -21,7 +22,11 @@ __all__ = ["BaseOutput", "ObjectName"]
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """The name of one delivered object. It is fixed when the object is staged, and never used for another."""
+    """The name of one delivered object: fixed when it is staged, and never used for another one.
+
+    `moment` is an aware datetime, `tag` 16 hex digits; `attempt` names who stages it, in letters, digits, `-` and
+    `_`. A descriptor may hold slashes, each of which begins a folder; one at its end is not needed.
+    """
 
     descriptor: str
     connector: str
@@ -34,57 +39,57 @@ class ObjectName:
     attempt: str
 
     def folder(self) -> PurePosixPath:
-        """The folder of all objects of this stream."""
-        parts = [*self.descriptor.split("/"), self.connector, self.identity]
+        """The folder of all objects of this stream and descriptor."""
+        descriptor = self.descriptor.removesuffix("/")
+        parts = [*(descriptor.split("/") if descriptor else []), self.connector, self.identity]
         return PurePosixPath(*(safe_component(part) for part in parts))
-
-    def day(self) -> PurePosixPath:
-        """The folder of this object."""
-        return self.folder() / self.moment.strftime("%Y/%m/%d")
 
     def path(self) -> PurePosixPath:
         """Where the object lies, below the root of the output."""
-        stamp = self.moment.strftime(DATESTAMP_FORMAT)
-        return self.day() / f"{safe_component(self.operation)}-{stamp}.{self.part}-{self.tag}{self.kind}"
+        moment = self.moment.astimezone(UTC)
+        # The kind follows other characters, so its leading dot hides nothing.
+        ending = safe_component(f"{self.tag}{self.kind}")
+        name = f"{safe_component(self.operation)}-{moment.strftime(DATESTAMP_FORMAT)}.{self.part:d}-{ending}"
+        return self.folder() / moment.strftime("%Y/%m/%d") / name
 
 
-class BaseOutput:
-    """Takes pages of entries. A handler overrides `submit()`; one that can stage sets `SCOPE` and the rest.
+class BaseOutput(abc.ABC):
+    """Takes pages of entries. A handler implements `submit()`; one that can stage sets `SCOPE` and the rest too.
 
-    Settings come from the environment, through the handler's own `Configuration`. ConfigurationException names the
-    variable that is missing or wrong.
+    The settings of a handler are its own `Configuration`, read from the environment into `config` when it is made.
+    ConfigurationException names each variable that is missing or wrong.
     """
 
     SCOPE: ClassVar[str | None] = None
-    """"host" or "shared": from where staged objects can be reached. None: this output can only submit."""
+    """From where a staged object can be reached: "host" or "shared". None where the output can only submit."""
 
     KIND: ClassVar[str] = ".json.gz"
+    """How the names of this output's objects end."""
 
     class Configuration(BaseSettings):
         """Settings of an output; a handler derives its own, with an `env_prefix`."""
 
-        model_config = SettingsConfigDict(
-            extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True, case_sensitive=False
-        )
+        model_config = SettingsConfigDict(extra="allow", coerce_numbers_to_str=True, hide_input_in_errors=True)
 
     def __init__(self) -> None:
         self.logger = logging.getLogger(type(self).__module__)
-        prefix = str(self.Configuration.model_config.get("env_prefix") or "")
+        prefix = str(self.Configuration.model_config.get("env_prefix", ""))
         try:
             self.config: Any = self.Configuration()
         except ValidationError as err:
-            wrong = [
-                f"{prefix}{'_'.join(map(str, item['loc'])).upper()}: {item['msg'].lower()}" for item in err.errors()
-            ]
-            # Not chained: the error would carry what it refuses.
-            problem = "; ".join(wrong)
+            problem = parsing.validation_error(err, prefix)
+        except SettingsError as err:
+            field = re.search(r'field "(\w+)"', str(err))
+            problem = f"{prefix}{field[1] if field else ''}".upper() + ": it has to be valid JSON"
         else:
             return
-        raise ConfigurationException(f"The output {type(self).__module__} cannot be used: {problem}.")
+        # Not chained: those errors carry the value that they refuse, which may be a credential.
+        raise ConfigurationException(f"The output {type(self).__module__} cannot be set up. {problem}.")
 
-    def setup(self) -> None:
-        """Called once, before anything is delivered."""
+    def setup(self) -> None:  # noqa: B027
+        """Get ready to deliver: check what can be checked before a page has been fetched. Called more than once."""
 
+    @abc.abstractmethod
     def submit(
         self,
         data: bytes,
@@ -92,43 +97,52 @@ class BaseOutput:
         identity: str,
         operation: str,
         part: int = 0,
-        kind: str | None = ".json.gz",
-        descriptor: str | None = None,
+        kind: str = ".json.gz",
+        descriptor: str = "",
         name: str | None = None,
     ) -> None:
-        """Deliver `data`, as `serialize` made it. Returns once it is accepted; AccessException where it is not."""
-        raise NotImplementedException(f"{type(self).__module__} cannot submit.")
+        """Deliver `data`, made by `serialize()`, and return once it is accepted.
 
-    def serialize(self, data: list[Any], metadata: dict[str, Any] | None = None) -> bytes:
-        """`data` as `submit` wants it: NDJSON with `metadata` under `_grove`, then `pack`ed.
-
-        DataFormatException where an entry cannot be written as JSON.
+        `part` counts the pages of a run from 0, `name` is the configuration document's. AccessException where
+        delivery failed, or may have.
         """
-        entries = [entry for entry in data if entry is not None]
-        try:
-            return self.pack(_core.encode(entries, metadata or {}).data)
-        except (TypeError, ValueError) as err:
-            raise DataFormatException(f"An entry cannot be written as JSON: {err}") from err
+
+    def serialize(self, data: list[Any], metadata: dict[str, Any] = {}) -> bytes:  # noqa: B006
+        """Entries with `metadata` under `_grove`, in the form that `submit()` and `stage()` take: gzip NDJSON.
+
+        The entries are not changed; None is left out. DataFormatException where one is no JSON object.
+        """
+        return self.pack(_core.encode([entry for entry in data if entry is not None], metadata).data)
 
     def pack(self, ndjson: bytes) -> bytes:
-        """NDJSON in the form in which this output keeps it: gzip, unless a handler says otherwise."""
+        """NDJSON, UTF-8 with a newline after each entry, in the form that this output delivers: one gzip member."""
         return _core.gzip(ndjson)
 
-    # --- staging ---
+    # --- staging: only where SCOPE is set ---
 
     def stage(self, name: ObjectName, data: bytes) -> dict[str, Any]:
-        """Make `data` durable, but not visible. Returns a JSON-able record for the other calls."""
-        raise NotImplementedException(f"{type(self).__module__} cannot stage.")
+        """Store `data` so that it survives anything, but is not visible yet; a JSON-able record of it.
+
+        Nothing is left behind by an AccessException.
+        """
+        raise NotImplementedException(f"{type(self).__module__} can only submit.")
 
     def publish(self, staged: dict[str, Any]) -> None:
-        """Make a staged object visible. Repeating it is harmless; what cannot be found any more was published."""
-        raise NotImplementedException(f"{type(self).__module__} cannot stage.")
+        """Make what was staged visible. Repeating it is harmless, also when a reader has taken the object away."""
+        raise NotImplementedException(f"{type(self).__module__} can only submit.")
 
     def settle(self, published: list[dict[str, Any]], staged: list[dict[str, Any]]) -> None:
-        """Make earlier publishes durable. Whatever holds `staged`, staged after them, is durable already."""
+        """Make earlier publishes durable. What was `staged` after them need not be looked at again."""
+        raise NotImplementedException(f"{type(self).__module__} can only submit.")
 
     def discard(self, staged: dict[str, Any]) -> None:
-        """Remove an object that was staged and will not be published."""
+        """Remove what was staged and will never be published."""
+        raise NotImplementedException(f"{type(self).__module__} can only submit.")
 
     def sweep(self, name: ObjectName, attempts: str, since: date, keep: set[str]) -> None:
-        """Remove what attempts beginning with `attempts` have staged since that day, except `keep`."""
+        """Remove what was staged from the day `since` (UTC) on, for objects of the stream and descriptor in `name`.
+
+        Only that whose attempt begins with `attempts`, and whose `temp` is not in `keep`. Only for the holder of
+        the stream's lease.
+        """
+        raise NotImplementedException(f"{type(self).__module__} can only submit.")

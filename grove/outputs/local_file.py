@@ -1,11 +1,12 @@
-"""Gzip files below a directory of this host, whole or not there at all."""
+"""Gzip files below a directory: each appears whole, once, and never in place of another."""
 
-from __future__ import annotations
-
+import contextlib
+import logging
 import os
-from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+import re
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from blake3 import blake3
@@ -13,25 +14,39 @@ from pydantic import field_validator
 from pydantic_settings import SettingsConfigDict
 
 from grove.exceptions import AccessException, ConfigurationException
-from grove.helpers import clock, files
+from grove.helpers import files
 from grove.outputs import BaseOutput, ObjectName
 
 __all__ = ["Handler"]
 
-SWEEP_DAYS = 400
+logger = logging.getLogger(__name__)
+
+ENV_PREFIX = "GROVE_OUTPUT_LOCAL_FILE_"
+
+# Lies in the output directory and holds random names of it: tells the directory from an empty mount point.
+MARKER = ".grove-output"
+
+# What this process knows of directories on disk, whichever handler has seen to them.
+_durable: files.Durable = {}
+
+_LONGEST_NAME = 255
+_MANY_DIRECTORIES = 10_000
+_ATTEMPT = re.compile(r"[A-Za-z0-9_-]{1,120}")
 
 
 class Handler(BaseOutput):
-    """Stages each object as a dot-file beside its place, and renames it there once it is committed."""
+    """Stages an object as a hidden file beside its final name, and renames it when it is published.
+
+    Only `setup()`, `stage()`, `submit()` and `sweep()` look at the settings: an object is published, settled and
+    discarded where it was staged, whatever is configured by then.
+    """
 
     SCOPE: ClassVar[str | None] = "host"
 
     class Configuration(BaseOutput.Configuration):
-        """`path`: the directory, which has to exist. `mode`: of the files, as octal digits (default 0600)."""
+        """GROVE_OUTPUT_LOCAL_FILE_PATH: the directory. GROVE_OUTPUT_LOCAL_FILE_MODE: of its files, in octal."""
 
-        model_config = SettingsConfigDict(
-            BaseOutput.Configuration.model_config, env_prefix="GROVE_OUTPUT_LOCAL_FILE_"
-        )
+        model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
         path: str
         mode: str = "0600"
@@ -39,103 +54,154 @@ class Handler(BaseOutput):
         @field_validator("mode")
         @classmethod
         def _octal(cls, value: str) -> str:
-            try:
-                number = int(value, 8)
-            except ValueError:
-                number = -1
-            if not 0 <= number <= 0o777 or number & 0o600 != 0o600:
-                raise ValueError("it has to be octal digits that let the owner read and write, such as 0640")
+            if not re.fullmatch("0?[67][0-7]{2}", value):
+                raise ValueError("it has to be an octal mode in which the owner may read and write, like 0640")
             return value
 
-    def setup(self) -> None:
-        """ConfigurationException unless the directory is there and writable."""
-        root = Path(self.config.path)
-        if not root.is_dir():
-            raise ConfigurationException(
-                f"GROVE_OUTPUT_LOCAL_FILE_PATH is {self.config.path!r}, which is not a directory. Make it first."
-            )
-        if not os.access(root, os.W_OK | os.X_OK):
-            raise ConfigurationException(
-                f"GROVE_OUTPUT_LOCAL_FILE_PATH is {self.config.path!r}, where this user may not write."
-            )
-        self._root = root.resolve()
+    def __init__(self) -> None:
+        super().__init__()
+        self._root = os.path.realpath(self.config.path)
         self._mode = int(self.config.mode, 8)
-        # Whoever may read the files may list the directories.
-        self._folder_mode = 0o700 | (0o050 if self._mode & 0o040 else 0) | (0o005 if self._mode & 0o004 else 0)
+        # Whoever may read the files has to get to them.
+        self._folder_mode = 0o700 | (self._mode & 0o040 and 0o050) | (self._mode & 0o004 and 0o005)
+        self._marked: tuple[tuple[int, int], str] | None = None
+
+    def setup(self) -> None:
+        """ConfigurationException where the directory is missing, AccessException where it cannot be used."""
+        if not self.config.path or not os.path.isdir(self._root):
+            raise ConfigurationException(
+                f"{ENV_PREFIX}PATH is {self.config.path!r}, which is not a directory. "
+                "Create it, or set the variable to the directory in which objects are to be written."
+            )
+        if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
+            raise AccessException(
+                f"{ENV_PREFIX}PATH is {self._root!r}, where user id {os.geteuid()} may not read and write. "
+                "Give it the right to."
+            )
+        try:
+            self._marker()
+        except OSError as err:
+            raise files.disk_error(err, self._root) from err
 
     # --- staging ---
 
     def stage(self, name: ObjectName, data: bytes) -> dict[str, Any]:
-        """Write and fsync a temporary file, and its directory. AccessException names the path."""
-        final = self._root.joinpath(name.path())
-        temp = final.with_name(f".{final.name.removesuffix(name.kind)}.{name.attempt}.tmp")
-        folder = final.parent
+        """Write `data` to a hidden file; its content and its name are durable on return.
+
+        AccessException names the path, what is wrong and, on a full disk, how many bytes are free.
+        """
+        final = os.path.join(self._root, name.path())
+        temp = os.path.join(os.path.dirname(final), _temporary(os.path.basename(final), name))
         try:
-            self._make(folder)
+            marker = self._marker()
             try:
-                files.write_new(temp, data, self._mode)
+                self._write(temp, data)
             except FileNotFoundError:
-                # Somebody has tidied the empty directory away in between.
-                self._make(folder)
-                files.write_new(temp, data, self._mode)
-            files.sync_directory(folder)
+                # A reader that tidies up has removed the empty directory under our hands.
+                self._write(temp, data)
         except OSError as err:
             raise files.disk_error(err, final) from err
         return {
-            "temp": str(temp),
-            "path": str(final),
+            "temp": temp,
+            "path": final,
+            "root": self._root,
+            "marker": marker,
             "size": len(data),
             "blake3": blake3(data).hexdigest(),
         }
 
-    def publish(self, staged: dict[str, Any]) -> None:
-        """Rename to the final name, never over another file. A missing temporary file was published before."""
+    def _write(self, temp: str, data: bytes) -> None:
+        if len(_durable) > _MANY_DIRECTORIES:
+            _durable.clear()
+        folder = os.path.dirname(temp)
+        directory = files.open_directory(folder, self._root, self._folder_mode, _durable)
         try:
-            files.publish(Path(staged["temp"]), Path(staged["path"]))
+            files.write_new(temp, data, self._mode, directory)
+            try:
+                files.sync_directory(folder, directory)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    files.remove(temp, directory)
+                raise
+        finally:
+            os.close(directory)
+
+    def publish(self, staged: dict[str, Any]) -> None:
+        """Give the object its final name. A missing hidden file was published before, and perhaps taken away.
+
+        AccessException where another file has that name, or where the output directory is not the one in which
+        the object was staged.
+        """
+        temp, final = staged["temp"], staged["path"]
+        try:
+            directory = files.open_directory(os.path.dirname(final), staged["root"], durable=_durable)
+        except FileNotFoundError:
+            _require_marker(staged)
+            return
         except OSError as err:
-            raise files.disk_error(err, staged["path"]) from err
+            raise files.disk_error(err, final) from err
+        try:
+            published = files.publish(temp, final, directory)
+        except FileExistsError as err:
+            if not _holds(final, staged, directory):
+                raise files.disk_error(err, final) from err
+            with contextlib.suppress(OSError):
+                files.remove(temp, directory)
+            return
+        except OSError as err:
+            raise files.disk_error(err, final) from err
+        finally:
+            os.close(directory)
+        if not published and not os.path.lexists(final):
+            _require_marker(staged)
 
     def settle(self, published: list[dict[str, Any]], staged: list[dict[str, Any]]) -> None:
-        """fsync the directories of `published`, but for those that `staged` has synced since."""
-        synced = {os.path.dirname(item["temp"]) for item in staged}
-        for folder in sorted({os.path.dirname(item["path"]) for item in published} - synced):
+        """Sync the directories of `published`, except those that staging `staged` has synced since."""
+        synced = {os.path.dirname(record["path"]) for record in staged}
+        for folder in sorted({os.path.dirname(record["path"]) for record in published} - synced):
             try:
-                files.sync_directory(Path(folder))
+                files.sync_directory(folder)
             except FileNotFoundError:
-                # The reader has taken the files away, and the directory with them.
+                # A reader has taken the objects away, and the directory with them.
                 continue
             except OSError as err:
                 raise files.disk_error(err, folder) from err
 
     def discard(self, staged: dict[str, Any]) -> None:
-        """Remove the temporary file."""
+        """Remove the hidden file."""
         try:
-            files.remove(Path(staged["temp"]))
+            files.remove(staged["temp"])
+        except NotADirectoryError:
+            return
         except OSError as err:
             raise files.disk_error(err, staged["temp"]) from err
 
     def sweep(self, name: ObjectName, attempts: str, since: date, keep: set[str]) -> None:
-        """Remove temporary files of this stream's attempts in the day folders since `since`."""
-        mark = f".{attempts}"
-        folder = self._root.joinpath(name.folder())
-        day = max(since - timedelta(days=1), clock.now().date() - timedelta(days=SWEEP_DAYS))
-        while day <= clock.now().date() + timedelta(days=1):
-            self._sweep_day(folder / f"{day:%Y}" / f"{day:%m}" / f"{day:%d}", mark, keep)
-            day += timedelta(days=1)
-
-    def _sweep_day(self, folder: Path, mark: str, keep: set[str]) -> None:
+        """Remove hidden files of earlier attempts. One that cannot be removed is left, with a warning."""
+        folder = os.path.join(self._root, name.folder())
         try:
-            names = os.listdir(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for entry in names:
-            if entry.startswith(".") and entry.endswith(".tmp") and mark in entry:
-                path = folder / entry
-                if str(path) not in keep:
-                    with suppress(OSError):
-                        files.remove(path)
+            for day in _days(folder, since):
+                self._sweep_day(day, attempts, keep)
+        except OSError as err:
+            logger.warning(
+                "Temporary files of an earlier run could not be removed.",
+                extra={"path": folder, "error": str(err)},
+            )
 
-    # --- for callers without a commit ---
+    def _sweep_day(self, folder: str, attempts: str, keep: set[str]) -> None:
+        directory = files.open_directory(folder, self._root)
+        try:
+            for name in os.listdir(directory):
+                attempt = name.removesuffix(".tmp").rpartition(".")[2]
+                if not (name.startswith(".") and name.endswith(".tmp") and attempt.startswith(attempts)):
+                    continue
+                path = os.path.join(folder, name)
+                if path not in keep:
+                    files.remove(path, directory)
+        finally:
+            os.close(directory)
+
+    # --- for callers that commit nothing ---
 
     def submit(
         self,
@@ -144,37 +210,127 @@ class Handler(BaseOutput):
         identity: str,
         operation: str,
         part: int = 0,
-        kind: str | None = ".json.gz",
-        descriptor: str | None = None,
+        kind: str = ".json.gz",
+        descriptor: str = "",
         name: str | None = None,
     ) -> None:
-        """Write one object at once: durable and whole when this returns. AccessException where it cannot be."""
-        tag = os.urandom(8).hex()
-        made = ObjectName(
-            descriptor=(descriptor or "").strip("/"),
-            connector=connector,
-            identity=identity,
-            operation=operation,
-            part=part,
-            moment=datetime.now(UTC),
-            tag=tag,
-            kind=kind or self.KIND,
-            attempt=f"submit-{tag}",
+        """Write one object that nobody has committed: visible, whole and durable on return. No name is used twice."""
+        tag = secrets.token_hex(8)
+        staged = self.stage(
+            ObjectName(
+                descriptor=descriptor or "",
+                connector=connector,
+                identity=identity,
+                operation=operation,
+                part=part,
+                moment=datetime.now(UTC),
+                tag=tag,
+                kind=kind,
+                attempt=f"submit-{tag}",
+            ),
+            data,
         )
-        staged = self.stage(made, data)
         try:
             self.publish(staged)
             self.settle([staged], [])
-        except AccessException:
-            with suppress(AccessException):
+        except BaseException:
+            with contextlib.suppress(AccessException):
                 self.discard(staged)
             raise
 
-    def _make(self, folder: Path) -> None:
-        files.make_directories(folder, self._root, self._folder_mode)
-        # A link in the way would lead the file out of the directory.
-        real = Path(os.path.realpath(folder))
-        if real != folder:
-            raise AccessException(
-                f"{folder} leads to {real} through a symbolic link; Grove writes only below {self._root}."
-            )
+    # --- which directory this is ---
+
+    def _marker(self) -> str:
+        """The name of the output directory, given to it now if it has none. OSError where that fails."""
+        status = os.stat(self._root)
+        identity = status.st_dev, status.st_ino
+        if self._marked is None or self._marked[0] != identity:
+            self._marked = identity, self._read_or_make_marker()
+        return self._marked[1]
+
+    def _read_or_make_marker(self) -> str:
+        path = os.path.join(self._root, MARKER)
+        names = _marker_names(path)
+        if names:
+            return names[0]
+        name = secrets.token_hex(16)
+        temp = f"{path}.{name}.tmp"
+        files.write_new(temp, f"{name}\n".encode(), self._mode)
+        try:
+            files.publish(temp, path)
+        except FileExistsError:
+            # Another process was faster; or the file is there, but empty.
+            names = _marker_names(path)
+            if names:
+                files.remove(temp)
+                return names[0]
+            files.replace(temp, path)
+        files.sync_directory(self._root)
+        return name
+
+
+def _marker_names(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+def _require_marker(staged: dict[str, Any]) -> None:
+    """A missing object was published and taken away, but only where its directory is there at all."""
+    path = os.path.join(staged["root"], MARKER)
+    marker = staged["marker"]
+    try:
+        names = _marker_names(path)
+    except OSError as err:
+        raise files.disk_error(err, path) from err
+    if marker not in names:
+        raise AccessException(
+            f"{staged['path']} is committed, but {staged['root']} is not the directory in which it was staged. "
+            "If that lies on a volume of its own, mount it. If what it held is gone for good, go on without this "
+            f"object by adding the line {marker} to {path}."
+        )
+
+
+def _holds(path: str, staged: dict[str, Any], directory: int) -> bool:
+    """Whether the file `path` has the very content that was staged."""
+    try:
+        fd = os.open(os.path.basename(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        with open(fd, "rb") as file:
+            data = file.read(staged["size"] + 1)
+    except OSError:
+        return False
+    return bool(blake3(data).hexdigest() == staged["blake3"])
+
+
+def _temporary(final: str, name: ObjectName) -> str:
+    """The name of the hidden file of `final`: it does not end as objects do, and ends in the attempt."""
+    if not _ATTEMPT.fullmatch(name.attempt):
+        raise ValueError(f"The attempt {name.attempt!r} has to be letters, digits, '-' and '_', at most 120.")
+    ending = f".{name.attempt}.tmp"
+    stem = final.removesuffix(name.kind)
+    room = _LONGEST_NAME - len(ending) - 1
+    if len(stem) > room:
+        digest = blake3(stem.encode()).hexdigest(16)
+        stem = f"{stem[: room - len(digest) - 1]}~{digest}"
+    return f".{stem}{ending}"
+
+
+def _days(folder: str, since: date) -> Iterator[str]:
+    """The day folders in `folder` that are not older than `since`."""
+    wanted = since.strftime("%Y/%m/%d")
+    paths = [""]
+    for _ in range(3):
+        below = [f"{path}/{name}" if path else name for path in paths for name in _folders(os.path.join(folder, path))]
+        paths = [path for path in below if path >= wanted[: len(path)]]
+    for path in sorted(paths):
+        yield os.path.join(folder, path)
+
+
+def _folders(path: str) -> list[str]:
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.name.isdigit() and entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []

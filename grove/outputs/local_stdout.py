@@ -1,12 +1,12 @@
-"""Standard output: one JSON line per entry, for a pipe or a container's log."""
+"""One JSON line per entry on standard output, for a pipe or the log of a container."""
 
-from __future__ import annotations
-
+import errno
+import io
+import json
+import select
 import sys
 import threading
 from typing import ClassVar
-
-import orjson
 
 from grove.exceptions import AccessException
 from grove.helpers import clock
@@ -14,16 +14,14 @@ from grove.outputs import BaseOutput
 
 __all__ = ["Handler"]
 
-_lock = threading.Lock()
-
 
 class Handler(BaseOutput):
-    """Writes each page with one write, so that lines of different streams never mix."""
+    """Writes each page as a whole, so that the lines of streams that run side by side never mix."""
 
-    KIND: ClassVar[str] = ".json"
+    KIND: ClassVar[str] = "json"
 
     def pack(self, ndjson: bytes) -> bytes:
-        """As it is: a line has to be readable."""
+        """The lines as they are."""
         return ndjson
 
     def submit(
@@ -33,36 +31,80 @@ class Handler(BaseOutput):
         identity: str,
         operation: str,
         part: int = 0,
-        kind: str | None = "json",
-        descriptor: str | None = None,
+        kind: str = "json",
+        descriptor: str = "",
         name: str | None = None,
     ) -> None:
-        """Print every entry of `data` as `message`, beside where it came from. AccessException on a broken pipe."""
-        head = orjson.dumps(
-            {
-                "part": part,
-                "kind": "json",
-                "descriptor": descriptor,
-                "connector": connector,
-                "identity": identity,
-                "operation": operation,
-                "datestamp": clock.datestamp(clock.now()),
-            }
-        )
-        # The entries are JSON already: they go in as they are.
-        start = head[:-1] + b',"message":'
-        lines = [start + line + b"}\n" for line in data.split(b"\n") if line]
+        """Print each entry in `data` as the `message` of a line that says where it came from.
+
+        AccessException where standard output cannot be written; some of the lines may be out by then.
+        """
+        origin = {
+            "part": part,
+            "kind": kind,
+            "descriptor": descriptor,
+            "connector": connector,
+            "identity": identity,
+            "operation": operation,
+            "datestamp": clock.datestamp(clock.now()),
+        }
+        # The entries are JSON already: what surrounds them is written once, and put around each.
+        start = json.dumps(origin, separators=(",", ":"))[:-1].encode() + b',"message":'
+        lines = [start + line + b"}\n" for line in data.split(b"\n") if line and not line.isspace()]
         try:
-            with _lock:
-                _write(b"".join(lines))
-        except (OSError, ValueError) as err:
-            raise AccessException(f"Standard output cannot be written: {err}.") from err
+            _stdout.write(b"".join(lines))
+        except BrokenPipeError as err:
+            raise AccessException(
+                "Standard output was closed by whatever reads it. See why that ended, then run again."
+            ) from err
+        except (OSError, ValueError, AttributeError) as err:
+            raise AccessException(
+                f"Standard output cannot be written: {err}. Check where it leads, then run again."
+            ) from err
+
+
+class _Stdout:
+    """Whole writes to whatever `sys.stdout` is at that moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._torn = False
+
+    def write(self, data: bytes) -> None:
+        """Write and flush `data`; OSError or ValueError where it cannot be. No two calls mix."""
+        with self._lock:
+            # What a failed write has left of a line must not run into the next one.
+            data = b"\n" + data if self._torn else data
+            self._torn = True
+            _write(data)
+            self._torn = False
 
 
 def _write(data: bytes) -> None:
-    raw = getattr(sys.stdout, "buffer", None)
-    if raw is None:
-        sys.stdout.write(data.decode())
-    else:
-        raw.write(data)
-    sys.stdout.flush()
+    stream = sys.stdout
+    binary = getattr(stream, "buffer", None)
+    if binary is None:
+        # Something that takes text only has been put in its place.
+        stream.write(data.decode("utf-8", "replace"))
+        stream.flush()
+        return
+    stream.flush()
+    raw = getattr(binary, "raw", None)
+    if not isinstance(raw, io.RawIOBase):
+        binary.write(data)
+        binary.flush()
+        return
+    # Past the buffer: it would keep what it could not write, and print that later.
+    rest = memoryview(data)
+    while rest:
+        written = raw.write(rest)
+        if written is None:
+            # A terminal or pipe that somebody has made non-blocking.
+            select.select([], [raw], [])
+        elif not written:
+            raise OSError(errno.EIO, "nothing was written")
+        else:
+            rest = rest[written:]
+
+
+_stdout = _Stdout()
