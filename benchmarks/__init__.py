@@ -1,0 +1,1 @@
+"""Speed, measured beside a plain-Python baseline in the same run."""

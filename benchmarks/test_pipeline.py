@@ -1,0 +1,57 @@
+"""A page through save(), durable, into gzip files and LMDB; the cost of a commit; the cost of an idle run."""
+
+import pytest
+
+from benchmarks.conftest import METADATA, NewestSaver, Saver
+from grove.caches import Batch, Key
+
+pytestmark = pytest.mark.benchmark(group="pipeline")
+
+
+@pytest.mark.parametrize("cls", [Saver, NewestSaver], ids=["oldest_first", "newest_first"])
+def test_save(benchmark, kind, connector, cls):
+    pages = iter(kind.pages(40))
+    target = connector(kind.path, cls)
+    target.lock()
+
+    def page():
+        entries = next(pages)
+        return ((entries[::-1] if cls is NewestSaver else entries,), {})
+
+    benchmark.pedantic(target.save, setup=page, rounds=30, warmup_rounds=3)
+    target.unlock()
+
+
+def test_save_baseline(benchmark, kind, plain):
+    pages = iter(kind.pages(12))
+    collector = plain(kind.path)
+    benchmark.pedantic(
+        collector.save, setup=lambda: ((next(pages), METADATA), {}), rounds=8, warmup_rounds=1
+    )
+
+
+def test_save_all_seen(benchmark, kind, connector):
+    page = kind.page()
+    target = connector(kind.path)
+    target.save(page)
+    benchmark(target.save, page)
+    target.unlock()
+
+
+def test_commit(benchmark, store):
+    cache, _ = store
+    number = iter(range(10_000_000))
+
+    def commit():
+        value = str(next(number))
+        batch = Batch()
+        for kind in ("pointer", "pointer_previous", "boundary", "sequence", "pending", "epoch"):
+            batch.set(Key(f"{kind}.benchmark.0123456789abcdef", "all"), value * 4)
+        cache.apply(batch)
+
+    benchmark(commit)
+
+
+def test_idle_run(benchmark, connector):
+    target = connector(frequency=1)
+    benchmark(target.run)
