@@ -285,6 +285,8 @@ class NewestFirst:
         return change
 
     def _inside(self, place: tuple[int, int]) -> bool:
+        if self._spans is None:
+            return False
         lows, highs, kind = self._spans
         if place[0] != kind:
             return False

@@ -4,47 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+from grove.caches import _journal
+from grove.caches._batch import Batch, Key
 from grove.exceptions import NotImplementedException
 
 __all__ = ["BaseCache", "Batch", "Key"]
-
-
-class Key(NamedTuple):
-    """Where a value lies: partition key (`<kind>.<connector>.<md5 of identity>`) and sort key (the operation)."""
-
-    pk: str
-    sk: str
-
-
-class Batch:
-    """Changes that apply together or not at all, and the values that have to be there for it.
-
-    `requires` maps a key to the value it must have, None where it must be absent; `changes` maps a key to its new
-    value, None to delete it.
-    """
-
-    __slots__ = ("changes", "requires")
-
-    def __init__(self) -> None:
-        self.requires: dict[Key, str | None] = {}
-        self.changes: dict[Key, str | None] = {}
-
-    def require(self, key: Key, value: str | None) -> Batch:
-        """Nothing is changed unless `key` holds `value` (None: nothing)."""
-        self.requires[key] = value
-        return self
-
-    def set(self, key: Key, value: str) -> Batch:
-        """Write `value`."""
-        self.changes[key] = value
-        return self
-
-    def delete(self, key: Key) -> Batch:
-        """Remove what `key` holds, if anything."""
-        self.changes[key] = None
-        return self
 
 
 class BaseCache:
@@ -62,9 +28,7 @@ class BaseCache:
     @property
     def fenced(self) -> bool:
         """Whether a batch's conditions hold against other processes; False where `set` takes no `constraint`."""
-        from grove.caches._journal import takes_constraint
-
-        return takes_constraint(type(self))
+        return _journal.takes_constraint(type(self))
 
     def setup(self) -> None:
         """Called once, before anything is read."""
@@ -88,18 +52,14 @@ class BaseCache:
 
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`, None for those that are absent: one snapshot where the store can give one."""
-        from grove.caches._journal import read
-
-        return read(self, keys)
+        return _journal.read(self, keys)
 
     def apply(self, batch: Batch) -> None:
         """All of `batch`, durable on return, or nothing.
 
         ConflictError: a condition is not met, nothing was changed. AccessException: the outcome is unknown.
         """
-        from grove.caches._journal import apply
-
-        apply(self, batch)
+        _journal.apply(self, batch)
 
     def scan(self, prefix: str) -> Iterator[tuple[Key, str]]:
         """Every key whose pk starts with `prefix`, and its value. NotImplementedException where that cannot be had."""

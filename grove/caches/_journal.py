@@ -14,12 +14,10 @@ import logging
 import uuid
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from grove.caches._batch import Batch, Key
 from grove.exceptions import ConflictError, DataFormatException, NotFoundException
-
-if TYPE_CHECKING:
-    from grove.caches import BaseCache, Batch, Key
 
 __all__ = ["apply", "read", "takes_constraint"]
 
@@ -28,11 +26,25 @@ logger = logging.getLogger(__name__)
 JOURNAL = "journal"
 
 
-@lru_cache(maxsize=64)
+class Store(Protocol):
+    """What every cache has."""
+
+    def get(self, pk: str, sk: str) -> str: ...
+    def set(
+        self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None
+    ) -> None: ...
+    def delete(self, pk: str, sk: str, constraint: str | None = None) -> None: ...
+
+
 def takes_constraint(kind: type) -> bool:
     """Whether this handler's `set` has the parameter `constraint`; says so once where it has not."""
+    return _takes_constraint(kind)
+
+
+@lru_cache(maxsize=64)
+def _takes_constraint(kind: Any) -> bool:
     try:
-        parameters = inspect.signature(kind.set).parameters  # type: ignore[attr-defined]
+        parameters = inspect.signature(kind.set).parameters
     except (TypeError, ValueError):
         return True
     found = "constraint" in parameters or any(
@@ -46,7 +58,7 @@ def takes_constraint(kind: type) -> bool:
     return found
 
 
-def apply(cache: BaseCache, batch: Batch) -> None:
+def apply(cache: Store, batch: Batch) -> None:
     """`BaseCache.apply` over `get`, `set` and `delete`."""
     if not batch.changes:
         _check(cache, batch)
@@ -78,7 +90,7 @@ def apply(cache: BaseCache, batch: Batch) -> None:
     _carry_out(cache, place, record)
 
 
-def read(cache: BaseCache, keys: Sequence[Key]) -> list[str | None]:
+def read(cache: Store, keys: Sequence[Key]) -> list[str | None]:
     """`BaseCache.read` over `get`, finishing an unfinished batch first."""
     if takes_constraint(type(cache)):
         for place in dict.fromkeys(_journal_key(key) for key in keys):
@@ -92,16 +104,16 @@ def _journal_key(key: Key) -> Key:
     return key._replace(pk=f"{JOURNAL}.{stream}")
 
 
-def _replay(cache: BaseCache, place: Key) -> str | None:
+def _replay(cache: Store, place: Key) -> str | None:
     """Carry out what the journal holds, and return the text that is in it afterwards; None for no journal."""
     record = _get(cache, place)
     if record:
         _carry_out(cache, place, record)
         return _get(cache, place)
-    return None if record is None else record
+    return record
 
 
-def _carry_out(cache: BaseCache, place: Key, record: str) -> None:
+def _carry_out(cache: Store, place: Key, record: str) -> None:
     changes = json.loads(record).get("changes")
     if not changes:
         return
@@ -120,7 +132,7 @@ def _carry_out(cache: BaseCache, place: Key, record: str) -> None:
         return
 
 
-def _write_over(cache: BaseCache, key: Key, old: str | None, value: str | None) -> None:
+def _write_over(cache: Store, key: Key, old: str | None, value: str | None) -> None:
     if value is None:
         if old is not None:
             try:
@@ -133,7 +145,7 @@ def _write_over(cache: BaseCache, key: Key, old: str | None, value: str | None) 
         cache.set(*key, value, constraint=old)
 
 
-def _check(cache: BaseCache, batch: Batch) -> dict[Key, str | None]:
+def _check(cache: Store, batch: Batch) -> dict[Key, str | None]:
     found = {key: _get(cache, key) for key in batch.requires}
     for key, value in batch.requires.items():
         if found[key] != value:
@@ -147,7 +159,7 @@ def _harmless_first(item: tuple[Key, str | None]) -> tuple[bool, bool]:
     return value is None, key.pk.startswith("pointer.")
 
 
-def _write(cache: BaseCache, key: Key, value: str | None) -> None:
+def _write(cache: Store, key: Key, value: str | None) -> None:
     if value is not None:
         cache.set(*key, value)
         return
@@ -157,7 +169,7 @@ def _write(cache: BaseCache, key: Key, value: str | None) -> None:
         return
 
 
-def _get(cache: BaseCache, key: Key) -> str | None:
+def _get(cache: Store, key: Key) -> str | None:
     try:
         return cache.get(*key)
     except NotFoundException:

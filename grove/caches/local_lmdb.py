@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -520,16 +520,13 @@ class Handler(BaseCache):
 
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`, in one snapshot."""
-        return self._read(lambda txn: [self._value(txn, key) for key in keys])
+        with self._open().snapshot() as txn:
+            return [self._value(txn, key) for key in keys]
 
     def _value(self, txn: Any, key: Key) -> str | None:
         stored = _store_key(key)
         record = txn.get(stored)
         return None if record is None else _decode(stored, record)[1]
-
-    def _read(self, work: Callable[[Any], Any]) -> Any:
-        with self._open().snapshot() as txn:
-            return work(txn)
 
     def apply(self, batch: Batch) -> None:
         """All of `batch`, durable on return, or nothing."""
@@ -537,20 +534,16 @@ class Handler(BaseCache):
 
     def scan(self, prefix: str) -> Iterator[tuple[Key, str]]:
         """Every key whose pk starts with `prefix`, and its value, as they were at one moment."""
-
-        def work(txn: Any) -> list[tuple[Key, str]]:
-            start = prefix.encode("utf-8", "surrogatepass")[:256]
-            found = []
-            with txn.cursor() as cursor:
-                if cursor.set_range(start):
-                    for stored, record in cursor:
-                        if not stored.startswith(start):
-                            break
-                        if stored == FORMAT_KEY:
-                            continue
-                        key, value = _decode(stored, record)
-                        if key.pk.startswith(prefix):
-                            found.append((key, value))
-            return found
-
-        return iter(self._read(work))
+        start = prefix.encode("utf-8", "surrogatepass")[:256]
+        found = []
+        with self._open().snapshot() as txn, txn.cursor() as cursor:
+            if cursor.set_range(start):
+                for stored, record in cursor:
+                    if not stored.startswith(start):
+                        break
+                    if stored == FORMAT_KEY:
+                        continue
+                    key, value = _decode(stored, record)
+                    if key.pk.startswith(prefix):
+                        found.append((key, value))
+        return iter(found)

@@ -36,6 +36,7 @@ from grove.constants import (
 from grove.exceptions import (
     ConcurrencyException,
     ConfigurationException,
+    DataFormatException,
     GroveException,
     NotFoundException,
     ProcessorError,
@@ -296,7 +297,7 @@ class BaseConnector:
             )
             self._page = page
             if page.kept:
-                page.encoded = _core.encode(_objects(page.kept), self.metadata())
+                page.encoded = _encode(page.kept, self.metadata())
                 self.process_and_write(page.kept)
             if page.rejected:
                 self._write_quarantine(page.rejected)
@@ -343,7 +344,7 @@ class BaseConnector:
         page = self._page
         if page is not None and page.encoded is not None and data is page.kept:
             return self._output.pack(page.encoded.data)
-        return self._output.pack(_core.encode(_objects(data), metadata).data)
+        return self._output.pack(_encode(data, metadata).data)
 
     def _write_quarantine(self, rejected: list[tuple[Any, str]]) -> None:
         groups: dict[str, list[Any]] = {}
@@ -357,7 +358,7 @@ class BaseConnector:
             ]
         else:
             encoded = [
-                _core.encode(_objects(group), {**metadata, "quarantine": reason}).data
+                _encode(group, {**metadata, "quarantine": reason}).data
                 for reason, group in groups.items()
             ]
             payloads = [self._output.pack(b"".join(encoded))]
@@ -651,10 +652,16 @@ def _handler(variable: str, default: str, group: str) -> Any:
     return handler
 
 
+def _encode(entries: list[Any], metadata: dict[str, Any]) -> _core.EncodedPage:
+    try:
+        return _core.encode(entries, metadata)
+    except DataFormatException:
+        # A pointer path can lead into what is no object; an entry that contains itself fails again.
+        return _core.encode(_objects(entries), metadata)
+
+
 def _objects(entries: list[Any]) -> list[Any]:
     """`entries`, with what is not an object wrapped in one, so that it can carry metadata."""
-    if all(isinstance(entry, dict) for entry in entries):
-        return entries
     return [entry if isinstance(entry, dict) else {"value": entry} for entry in entries]
 
 
