@@ -250,9 +250,7 @@ def prepare(config: ConnectorConfig, context: dict[str, str], handlers: Handlers
     return connector if plain or connector.due() else None
 
 
-def _construct(
-    kind: Any, config: ConnectorConfig, context: dict[str, str], handlers: Handlers
-) -> BaseConnector:
+def _construct(kind: Any, config: ConnectorConfig, context: dict[str, str], handlers: Handlers) -> BaseConnector:
     connector: BaseConnector
     if _takes_handlers(kind):
         connector = kind(config, context, cache=handlers.cache, output=handlers.output)
@@ -275,9 +273,7 @@ def dispatch(config: ConnectorConfig, context: dict[str, str], handlers: Handler
     handlers = handlers or Handlers(Settings.read())
     connector = prepare(config, context, handlers)
     if connector is None:
-        return _construct(
-            plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR), config, context, handlers
-        ).last
+        return _construct(plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR), config, context, handlers).last
     connector.run()
     return connector.last
 
@@ -415,9 +411,7 @@ class Collector:
     def _wait(self, left: int, report: Report) -> None:
         deadline: float | None = None
         while left:
-            message = self._mailbox.receive(
-                None if deadline is None else max(0.0, deadline - time.monotonic())
-            )
+            message = self._mailbox.receive(None if deadline is None else max(0.0, deadline - time.monotonic()))
             if isinstance(message, _Finished):
                 left -= 1
                 report.streams[message.outcome].append(message.config.name)

@@ -253,9 +253,7 @@ def test_nothing_is_formatted_where_nobody_listens(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err == ""
 
 
-def test_a_closed_stderr_is_no_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_closed_stderr_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     configure(CONTEXT)
 
     class Closed:

@@ -44,9 +44,7 @@ class BaseConfig(abc.ABC):
     def report(self, problem: str, source: str) -> None:
         """Note and log that the document `source` is left out."""
         self.problems.append(problem)
-        self.logger.error(
-            "A configuration document was skipped.", extra={"document": source, "exception": problem}
-        )
+        self.logger.error("A configuration document was skipped.", extra={"document": source, "exception": problem})
 
 
 def parse_document(data: bytes, source: str) -> ConnectorConfig:
@@ -66,9 +64,7 @@ def parse_document(data: bytes, source: str) -> ConnectorConfig:
             f"{source}:{err.lineno}:{err.colno}: the document is not valid JSON: {err.msg}."
         ) from None
     except (RecursionError, ValueError) as err:
-        raise ConfigurationException(
-            f"{source}: the document cannot be read: {type(err).__name__}."
-        ) from None
+        raise ConfigurationException(f"{source}: the document cannot be read: {type(err).__name__}.") from None
     return build(document, source)
 
 

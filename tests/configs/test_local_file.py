@@ -87,9 +87,7 @@ def test_a_directory_is_no_document(handler: Handler, tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     (tmp_path / "x.json" / "inside.json").write_text(document(name="inside"))
     assert sorted(config.name for config in handler.get()) == ["good", "inside"]
-    assert [problem.endswith("this is a directory, not a document.") for problem in handler.problems] == [
-        True
-    ]
+    assert [problem.endswith("this is a directory, not a document.") for problem in handler.problems] == [True]
 
 
 def test_a_broken_link_is_named(handler: Handler, tmp_path: Path) -> None:

@@ -68,8 +68,7 @@ def test_metadata_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin.refresh()
     monkeypatch.setattr(plugin, "entry_points", counting)
     threads = [
-        threading.Thread(target=plugin.lookup_handler, args=("local_memory", PLUGIN_GROUP_CACHE))
-        for _ in range(8)
+        threading.Thread(target=plugin.lookup_handler, args=("local_memory", PLUGIN_GROUP_CACHE)) for _ in range(8)
     ]
     for thread in threads:
         thread.start()

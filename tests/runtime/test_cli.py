@@ -45,9 +45,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 def test_every_command_is_there() -> None:
     for name, (place, _) in grove.cli._COMMANDS.items():
-        module = (
-            Path(grove.cli.__file__).parent.parent.parent / f"{place.partition(':')[0].replace('.', '/')}.py"
-        )
+        module = Path(grove.cli.__file__).parent.parent.parent / f"{place.partition(':')[0].replace('.', '/')}.py"
         assert module.exists(), name
 
 

@@ -171,10 +171,7 @@ def test_a_stream_that_does_not_stop_is_abandoned(grove: Grove) -> None:
     done = Finished(process)
     assert done.code == 1
     messages = [line["message"] for line in done.logs]
-    assert (
-        "The stream did not stop in time, and is abandoned; the next run goes on from its last page."
-        in messages
-    )
+    assert "The stream did not stop in time, and is abandoned; the next run goes on from its last page." in messages
     # Its lease was given back.
     grove.probe("bad", "good")
     again = grove.run()

@@ -142,9 +142,7 @@ def test_dispatch_collects_when_due(installed: dict[str, Any]) -> None:
 
 
 def test_an_unknown_connector_is_missing(installed: dict[str, Any]) -> None:
-    with pytest.raises(
-        ConnectorMissingException, match=r"'acme' cannot be collected.*no plugin called 'nothing'"
-    ):
+    with pytest.raises(ConnectorMissingException, match=r"'acme' cannot be collected.*no plugin called 'nothing'"):
         prepare(config(connector="nothing"), CONTEXT, Handlers(Settings.read()))
 
 
@@ -214,9 +212,7 @@ def test_a_run_of_its_own_that_ends_well_has_succeeded(installed: dict[str, Any]
     assert collect(config(connector="own")).streams["succeeded"] == ["acme"]
 
 
-def test_a_wrong_store_concerns_only_who_uses_it(
-    installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_store_concerns_only_who_uses_it(installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROVE_SECRET_HANDLER", "no_such_store")
     report = collect(config("plain"), config("secret", secrets={"key": "x"}))
     assert (report.streams["succeeded"], report.streams["failed"]) == (["plain"], ["secret"])
@@ -246,9 +242,7 @@ def test_a_connector_that_cannot_be_told_to_stop_is_left(
     assert report.streams["failed"] == ["acme"]
 
 
-def test_after_a_signal_nothing_new_begins(
-    installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_signal_nothing_new_begins(installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROVE_WORKER_COUNT", "1")
     mailbox = Mailbox()
 

@@ -36,9 +36,7 @@ def test_trailing_white_space_is_not_part_of_a_secret(handler: Handler, tmp_path
     assert handler.get("token") == f" {CANARY}"
 
 
-def test_an_absolute_path_ignores_the_prefix(
-    handler: Handler, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_an_absolute_path_ignores_the_prefix(handler: Handler, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("elsewhere") / "token"
     path.write_text(CANARY)
     assert handler.get(str(path)) == CANARY
@@ -48,9 +46,7 @@ def test_fields_are_filled_and_decoded(handler: Handler, tmp_path: Path) -> None
     (tmp_path / "key").write_text(CANARY)
     (tmp_path / "pem").write_bytes(base64.b64encode(b"another-canary") + b"\n")
     (tmp_path / "schema").write_text("some-schema")
-    document = config(
-        {"key": "key", "private_key": "pem", "schema": "schema"}, encoding={"private_key": "base64"}
-    )
+    document = config({"key": "key", "private_key": "pem", "schema": "schema"}, encoding={"private_key": "base64"})
     loaded = handler.load(document)
     assert loaded is document
     assert (loaded.key, loaded.private_key, loaded.schema_) == (CANARY, "another-canary", "some-schema")
