@@ -1,22 +1,17 @@
-"""Runs what is configured: every due stream once, each on its own, on a bounded pool of threads."""
+"""What every way of running Grove needs: settings, documents, shared handlers, and a stream's connector."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 import os
-import queue
 import re
-import signal
 import socket
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from types import FrameType
 from typing import Any
 
 from grove.caches import BaseCache
@@ -42,11 +37,8 @@ from grove.constants import (
     PLUGIN_GROUP_SECRET,
 )
 from grove.exceptions import (
-    ConcurrencyException,
     ConfigurationException,
     ConnectorMissingException,
-    GroveException,
-    StoppedError,
 )
 from grove.helpers import plugin
 from grove.logging import register_secret
@@ -55,18 +47,6 @@ from grove.outputs import BaseOutput
 from grove.secrets import BaseSecret
 
 logger = logging.getLogger(__name__)
-
-OUTCOMES = ("succeeded", "failed", "locked", "stopped", "not_due")
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_LOCKED = 75
-EXIT_CONFIGURATION = 78
-
-# Seconds after a request to stop: for connectors to save their page, then to give back the leases of
-# those that have not come back. Together they stay below the ten that a service manager is promised.
-GRACE = 7.5
-GRACE_UNLOCK = 1.5
 
 # Fields that hold credentials whatever the connector.
 _CREDENTIAL = re.compile(r"(?:^|_)(?:key|secret|token|password|passphrase|credentials?)$", re.IGNORECASE)
@@ -276,231 +256,3 @@ def dispatch(config: ConnectorConfig, context: dict[str, str], handlers: Handler
         return _construct(plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR), config, context, handlers).last
     connector.run()
     return connector.last
-
-
-# --- all streams, once ---
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of every stream, by name, and what was wrong with the documents."""
-
-    problems: list[str] = field(default_factory=list)
-    streams: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def count(self, outcome: str) -> int:
-        """How many streams ended as `outcome`."""
-        return len(self.streams.get(outcome, ()))
-
-    @property
-    def exit_code(self) -> int:
-        """78 if a document is bad, else 1 if a stream failed, else 75 if all due ones are locked, else 0."""
-        if self.problems:
-            return EXIT_CONFIGURATION
-        if self.count("failed"):
-            return EXIT_FAILED
-        if self.count("locked") and not self.count("succeeded") and not self.count("stopped"):
-            return EXIT_LOCKED
-        return EXIT_OK
-
-
-class Mailbox:
-    """Where the main thread hears of finished streams, and of signals.
-
-    A signal handler must not touch anything that its own thread may hold a lock of; this queue is safe
-    for it.
-    """
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._signalled = False
-
-    def send(self, message: object) -> None:
-        self._queue.put(message)
-
-    def receive(self, timeout: float | None) -> object | None:
-        try:
-            return self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
-
-    @contextlib.contextmanager
-    def signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT arrive as `Stop`; a second one ends the process at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if self._signalled:
-                os._exit(128 + number)
-            self._signalled = True
-            self.send(Stop(number))
-
-        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, previous in before.items():
-                signal.signal(number, previous)
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The process was asked to end."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    config: ConnectorConfig
-    outcome: str
-    problem: str = ""
-
-
-class Collector:
-    """Collects every due stream once."""
-
-    def __init__(
-        self,
-        context: dict[str, str],
-        settings: Settings | None = None,
-        mailbox: Mailbox | None = None,
-        leave: Callable[[int], Any] = os._exit,
-    ) -> None:
-        self.stopping = threading.Event()
-        self._context = context
-        self._settings = settings or Settings.read()
-        self._mailbox = mailbox or Mailbox()
-        self._leave = leave
-        self._handlers: Handlers | None = None
-        self._waiting: queue.SimpleQueue[ConnectorConfig] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._running: dict[int, BaseConnector] = {}
-
-    def run(self, documents: Documents) -> Report:
-        """Collect, and say how it went. One stream's failure never concerns another.
-
-        After a request to stop, streams end at their next page. Where some do not within `GRACE` seconds,
-        their leases are given back and the process ends from here, with the report's exit code.
-        ConfigurationException or AccessException where the cache or the output cannot be used.
-        """
-        report = Report(problems=list(documents.problems))
-        streams = documents.streams
-        if not streams:
-            logger.warning("There is nothing to collect: no enabled configuration document was found.")
-            return report
-        self._handlers = Handlers(self._settings)
-        for config in streams:
-            self._waiting.put(config)
-        workers = min(self._settings.workers, len(streams))
-        for number in range(workers):
-            threading.Thread(target=self._work, name=f"grove-{number}", daemon=True).start()
-        self._wait(len(streams), report)
-        logger.info(
-            "Collection finished.",
-            extra={
-                "streams": len(streams),
-                **{name: report.count(name) for name in OUTCOMES},
-                "problems": len(report.problems),
-            },
-        )
-        return report
-
-    def _wait(self, left: int, report: Report) -> None:
-        deadline: float | None = None
-        while left:
-            message = self._mailbox.receive(None if deadline is None else max(0.0, deadline - time.monotonic()))
-            if isinstance(message, _Finished):
-                left -= 1
-                report.streams[message.outcome].append(message.config.name)
-                if message.problem:
-                    report.problems.append(message.problem)
-            elif isinstance(message, Stop):
-                logger.info("Stopping.", extra={"signal": signal.Signals(message.number).name})
-                deadline = time.monotonic() + GRACE
-                self.stopping.set()
-            else:
-                self._abandon(report)
-                return
-
-    def _work(self) -> None:
-        while True:
-            try:
-                config = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-            self._mailbox.send(self._collect(config))
-
-    def _collect(self, config: ConnectorConfig) -> _Finished:
-        if self.stopping.is_set():
-            return _Finished(config, "stopped")
-        about = {"stream": config.name, "connector": config.connector, "identity": config.identity}
-        try:
-            return _Finished(config, self._collect_one(config, about))
-        except (ConfigurationException, ConnectorMissingException) as err:
-            logger.error("The stream's configuration is unusable.", extra={**about, "exception": str(err)})
-            return _Finished(config, "failed", str(err))
-        except ConcurrencyException:
-            logger.info("The stream is being collected elsewhere.", extra=about)
-            return _Finished(config, "locked")
-        except StoppedError:
-            return _Finished(config, "stopped")
-        except GroveException as err:
-            logger.error("The stream could not be collected.", extra={**about, "exception": str(err)})
-        except BaseException:
-            # Also SystemExit, and whatever else a plug-in thinks up: it ends this stream, not this thread.
-            logger.exception("The stream failed in a way that no one expected.", extra=about)
-        return _Finished(config, "failed")
-
-    def _collect_one(self, config: ConnectorConfig, about: dict[str, str]) -> str:
-        assert self._handlers is not None
-        connector = prepare(config, self._context, self._handlers)
-        if connector is None:
-            logger.info("The stream is not due yet.", extra={**about, "frequency": config.frequency})
-            return "not_due"
-        connector.stopping = self.stopping
-        with self._lock:
-            self._running[id(connector)] = connector
-        try:
-            connector.run()
-        finally:
-            with self._lock:
-                del self._running[id(connector)]
-        # A plug-in with a `run()` of its own says nothing, and has raised nothing.
-        return connector.outcome or "succeeded"
-
-    def _abandon(self, report: Report) -> None:
-        with self._lock:
-            stuck = list(self._running.values())
-        for connector in stuck:
-            report.streams["failed"].append(connector.name)
-            logger.error(
-                "The stream did not stop in time, and is abandoned; the next run goes on from its last page.",
-                extra={"stream": connector.name, **connector.log_context},
-            )
-        # Giving back a lease asks the cache, which may be what the stream hangs on.
-        helper = threading.Thread(target=_give_back, args=(stuck,), name="grove-unlock", daemon=True)
-        helper.start()
-        helper.join(GRACE_UNLOCK)
-        self._leave(report.exit_code)
-
-
-def _give_back(connectors: list[BaseConnector]) -> None:
-    for connector in connectors:
-        try:
-            connector.unlock()
-        except Exception as err:
-            logger.warning(
-                "A lease could not be given back; it expires by itself.",
-                extra={"stream": connector.name, "exception": str(err)},
-            )
-
-
-def collect_once(context: dict[str, str]) -> int:
-    """Collect every due stream once; the exit code. Errors as `load_documents()` and `Collector.run()`."""
-    mailbox = Mailbox()
-    with mailbox.signals():
-        settings = Settings.read()
-        return Collector(context, settings, mailbox).run(load_documents(settings)).exit_code

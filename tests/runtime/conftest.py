@@ -23,7 +23,7 @@ class Connector(BaseConnector):
     LOG_ORDER = "CHRONOLOGICAL"
 
     def collect(self):
-        self.save([{"id": 1, "behaviour": self.configuration.behaviour}])
+        self.save([{"id": 1}])
         getattr(self, self.configuration.behaviour)()
 
     def good(self):

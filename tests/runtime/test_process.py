@@ -164,7 +164,7 @@ def test_a_signal_ends_it_and_gives_the_leases_back(grove: Grove, number: signal
 
 def test_a_stream_that_does_not_stop_is_abandoned(grove: Grove) -> None:
     grove.probe("bad", "hanging")
-    process = grove.start(code="import grove.runtime\ngrove.runtime.GRACE = 0.5")
+    process = grove.start(code="import grove.oneshot\ngrove.oneshot.GRACE = 0.5")
     assert process.stdout is not None
     process.stdout.readline()
     process.terminate()

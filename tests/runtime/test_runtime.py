@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from grove import runtime
+from grove import oneshot, runtime
 from grove.caches.local_memory import Handler as MemoryCache
 from grove.connectors import BaseConnector
 from grove.entrypoints import base, local_process
 from grove.exceptions import ConfigurationException, ConnectorMissingException
 from grove.helpers import plugin
+from grove.helpers.signals import Mailbox, Stop
 from grove.logging import forget_secrets, redact
 from grove.models import ConnectorConfig, ProcessorConfig
+from grove.oneshot import Collector, Report
 from grove.outputs import BaseOutput
 from grove.processors import BaseProcessor
-from grove.runtime import Collector, Documents, Mailbox, Report, Settings, Stop, prepare
+from grove.runtime import Documents, Settings, prepare
 
 CONTEXT = {"runtime": "test"}
 
@@ -58,7 +60,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(plugin, "load_class", load_class)
     monkeypatch.setenv("GROVE_CACHE_HANDLER", "local_memory")
     monkeypatch.setenv("GROVE_OUTPUT_HANDLER", "probe_output")
-    monkeypatch.setattr(runtime, "Handlers", Handlers)
+    monkeypatch.setattr(oneshot, "Handlers", Handlers)
     return plugins
 
 
@@ -159,11 +161,11 @@ def test_what_is_not_due_is_not_built(installed: dict[str, Any]) -> None:
 
     installed["probe_processor"] = Processor
     stream = config(processors=[{"name": "p", "processor": "probe_processor"}], secrets={})
-    collector = Collector(CONTEXT)
-    report = collector.run(Documents([stream], []))
-    assert (report.streams["succeeded"], built) == (["acme"], ["p"])
-    handlers = collector._handlers
-    assert handlers is not None
+    handlers = Handlers(Settings.read())
+    connector = prepare(stream, CONTEXT, handlers)
+    assert connector is not None
+    assert built == ["p"]
+    connector.run()
     built.clear()
     assert prepare(stream.model_copy(update={"secrets": {"key": "x"}}), CONTEXT, handlers) is None
     assert built == []
@@ -231,7 +233,7 @@ def test_a_connector_that_cannot_be_told_to_stop_is_left(
             released.wait()
 
     installed["hanging"] = Hanging
-    monkeypatch.setattr(runtime, "GRACE", 0.05)
+    monkeypatch.setattr(oneshot, "GRACE", 0.05)
     left: list[int] = []
     collector = Collector(CONTEXT, mailbox=mailbox, leave=left.append)
     try:
@@ -240,6 +242,51 @@ def test_a_connector_that_cannot_be_told_to_stop_is_left(
         released.set()
     assert left == [1]
     assert report.streams["failed"] == ["acme"]
+
+
+def test_a_stream_that_hangs_does_not_hold_the_process(
+    installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    class Hanging(Connector):
+        def collect(self) -> None:
+            released.wait()
+
+    installed["hanging"] = Hanging
+    monkeypatch.setattr(oneshot, "GRACE", 0.05)
+    monkeypatch.setattr(oneshot, "PATROL", 0.05)
+    monkeypatch.setenv("GROVE_WORKER_COUNT", "1")
+    left: list[int] = []
+    streams = [config("hanging", connector="hanging", run_timeout=0.2), config("late")]
+    try:
+        report = Collector(CONTEXT, leave=left.append).run(Documents(streams, []))
+    finally:
+        released.set()
+    assert left == [1]
+    assert (report.streams["failed"], report.streams["stopped"]) == (["hanging"], ["late"])
+
+
+def test_a_stream_that_makes_progress_is_waited_for(installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    patrols: list[float] = []
+
+    class Patrolled(Mailbox):
+        def receive(self, timeout: float) -> object | None:
+            patrols.append(timeout)
+            return super().receive(timeout)
+
+    class Busy(Connector):
+        def collect(self) -> None:
+            number = 0
+            # Longer than its run_timeout as a whole, never without a page for that long.
+            while len(patrols) < 30:
+                number += 1
+                self.save([{"id": number}])
+
+    installed["busy"] = Busy
+    monkeypatch.setattr(oneshot, "PATROL", 0.02)
+    report = Collector(CONTEXT, mailbox=Patrolled()).run(Documents([config(connector="busy", run_timeout=0.2)], []))
+    assert report.streams == {"succeeded": ["acme"]}
 
 
 def test_after_a_signal_nothing_new_begins(installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

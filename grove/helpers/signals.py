@@ -1,0 +1,69 @@
+"""Requests to end the process, turned into messages that its main thread reads."""
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+
+__all__ = ["Mailbox", "Stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The process was asked to end, by the signal `number`."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The signal's name."""
+        return signal.Signals(self.number).name
+
+
+class Mailbox:
+    """Where the main thread hears of signals, and of whatever else other threads send.
+
+    A signal handler must not touch anything that its own thread may hold a lock of; this queue is safe for it.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._signalled = False
+        self._listening = False
+
+    def send(self, message: object) -> None:
+        """Put `message` (not None) in, from any thread."""
+        self._queue.put(message)
+
+    def receive(self, timeout: float) -> object | None:
+        """The next message; None after `timeout` seconds without one."""
+        try:
+            return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT arrive as `Stop`; a second one ends the process at once. Only in the main thread."""
+        if self._listening or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._signalled:
+                os._exit(128 + number)
+            self._signalled = True
+            self.send(Stop(number))
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._listening = True
+        try:
+            yield
+        finally:
+            self._listening = False
+            for number, previous in before.items():
+                signal.signal(number, previous)
