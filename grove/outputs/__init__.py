@@ -19,13 +19,16 @@ from grove.helpers.files import safe_component
 
 __all__ = ["BaseOutput", "ObjectName"]
 
+_DEEPEST = 8
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
     """The name of one delivered object: fixed when it is staged, and never used for another one.
 
     `moment` is an aware datetime, `tag` 16 hex digits; `attempt` names who stages it, in letters, digits, `-` and
-    `_`. A descriptor may hold slashes, each of which begins a folder; one at its end is not needed.
+    `_`. A descriptor may hold slashes, each of which begins a folder (eight at most, so that no path grows too long
+    for the system); one at its end is not needed.
     """
 
     descriptor: str
@@ -41,7 +44,8 @@ class ObjectName:
     def folder(self) -> PurePosixPath:
         """The folder of all objects of this stream and descriptor."""
         descriptor = self.descriptor.removesuffix("/")
-        parts = [*(descriptor.split("/") if descriptor else []), self.connector, self.identity]
+        folders = descriptor.split("/", _DEEPEST - 1) if descriptor else []
+        parts = [*folders, self.connector, self.identity]
         return PurePosixPath(*(safe_component(part) for part in parts))
 
     def path(self) -> PurePosixPath:

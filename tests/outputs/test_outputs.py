@@ -178,7 +178,8 @@ def test_names_are_in_utc():
 
 
 @pytest.mark.parametrize(
-    ("descriptor", "folder"), [("logs/", "logs"), ("a/b", "a/b"), ("", ""), ("/", ""), ("../x", "%2E./x")]
+    ("descriptor", "folder"),
+    [("logs/", "logs"), ("a/b", "a/b"), ("", ""), ("/", ""), ("../x", "%2E./x"), ("a/" * 9, "a/a/a/a/a/a/a/a%2Fa")],
 )
 def test_a_descriptor_may_name_several_folders(descriptor, folder):
     path = object_name(descriptor=descriptor, identity="corp").folder()
