@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from grove.exceptions import ConfigurationException
+from grove.helpers import migration
 
 # What a missing module says about the extra that brings it.
 _EXTRAS = {"rich": "cli"}
@@ -58,14 +59,10 @@ def load_class(name: str, group: str) -> Any:
     found = lookup_handler(name, group)
     try:
         return found.load()
-    except ImportError as err:
-        raise ConfigurationException(f"The plugin {name!r} of {group} cannot be loaded: {_why(err)}") from err
-    except (AttributeError, TypeError, ValueError, SyntaxError) as err:
-        # What a plugin does at import may fail in more ways than by being absent (a model of pydantic 1,
-        # say).
-        raise ConfigurationException(
-            f"The plugin {name!r} of {group} cannot be loaded from {found.value}: {type(err).__name__}: {err}"
-        ) from err
+    except Exception as err:
+        # What a plugin does at import may fail in more ways than by missing something.
+        why = _why(err, found)
+        raise ConfigurationException(f"The plugin {name!r} of {group} cannot be loaded: {why}") from err
 
 
 def load_handler(name: str, group: str, *args: Any, **kwargs: Any) -> Any:
@@ -73,14 +70,18 @@ def load_handler(name: str, group: str, *args: Any, **kwargs: Any) -> Any:
     return load_class(name, group)(*args, **kwargs)
 
 
-def _why(err: ImportError) -> str:
-    missing = (err.name or "").partition(".")[0]
-    extra = _EXTRAS.get(missing)
-    if extra:
-        return f"it needs the package {missing!r}. Install it with: pip install 'grove[{extra}]'"
-    if isinstance(err, ModuleNotFoundError) and missing and missing != "grove":
-        return f"it needs the package {missing!r}, which is not installed."
-    return f"{err}."
+def _why(err: Exception, found: EntryPoint) -> str:
+    if type(err).__module__.partition(".")[0] == "pydantic":
+        changes = migration.advice(found.module)
+        if changes:
+            return f"it was written for pydantic 1, this is pydantic 2. {' '.join(changes)}"
+    if isinstance(err, ModuleNotFoundError):
+        missing = (err.name or "").partition(".")[0]
+        if missing in _EXTRAS:
+            return f"it needs the package {missing!r}. Install it with: pip install 'grove[{_EXTRAS[missing]}]'"
+        if missing and missing != "grove":
+            return f"it needs the package {missing!r}, which is not installed."
+    return f"{found.value}: {type(err).__name__}: {err}"
 
 
 def _listed(names: list[str]) -> str:

@@ -97,6 +97,42 @@ def test_a_plugin_that_cannot_be_imported_says_why(installed: Path, code: str, w
     assert error.value.__cause__ is not None
 
 
+OLD = """
+import pydantic
+from typing import Optional
+from pydantic import BaseSettings, Field, root_validator
+
+class Handler(BaseSettings):
+    token: Optional[str]
+    region: "str" = "x"
+    address: str | None
+    given: Optional[str] = None
+
+    @root_validator
+    def check(cls, values): ...
+
+    @pydantic.root_validator()
+    def also(cls, values): ...
+
+    @root_validator(pre=True)
+    def early(cls, values): ...
+"""
+
+
+def test_every_line_for_pydantic_1_is_named(installed: Path) -> None:
+    install(installed, PLUGIN_GROUP_CACHE, "probe_cache", "probe_cache:Handler", OLD)
+    with pytest.raises(ConfigurationException) as error:
+        plugin.load_handler("probe_cache", PLUGIN_GROUP_CACHE)
+    assert str(error.value) == (
+        "The plugin 'probe_cache' of grove.caches cannot be loaded: it was written for pydantic 1, this is pydantic 2. "
+        "probe_cache.py:4: import BaseSettings from pydantic_settings. "
+        "probe_cache.py:7: an Optional field needs its default, `= None`. "
+        "probe_cache.py:9: an Optional field needs its default, `= None`. "
+        "probe_cache.py:12: write @root_validator(skip_on_failure=True), or use model_validator. "
+        "probe_cache.py:15: write @root_validator(skip_on_failure=True), or use model_validator."
+    )
+
+
 def test_what_a_plugin_raises_itself_goes_through(installed: Path) -> None:
     code = "def Handler():\n    raise KeyError('mine')\n"
     install(installed, PLUGIN_GROUP_CACHE, "probe_cache", "probe_cache:Handler", code)
