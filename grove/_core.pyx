@@ -21,6 +21,8 @@ import hashlib
 import json
 import re
 import zlib
+from bisect import bisect_left
+from collections import OrderedDict, defaultdict
 from email.utils import parsedate_tz
 from enum import Enum
 
@@ -42,11 +44,9 @@ cdef extern from "Python.h":
     PyObject *PyDict_GetItemWithError(dict mapping, object key) except? NULL
     PyObject *PyDict_SetDefault(dict mapping, object key, object value) except NULL
     void Py_XDECREF(PyObject *value)
-    void Py_SETREF_NULL "Py_CLEAR"(PyObject *value)
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
     void *PyUnicode_DATA(object text) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
-    bint PyFloat_CheckExact(PyObject *value) noexcept
     double PyFloat_AS_DOUBLE(PyObject *value) noexcept
     bint PyType_IsSubtype(void *left, void *right) noexcept
     void *Py_TYPE(PyObject *value) noexcept
@@ -54,16 +54,7 @@ cdef extern from "Python.h":
     PyObject *PyList_GET_ITEM(PyObject *value, Py_ssize_t index) noexcept
     Py_ssize_t PyTuple_GET_SIZE(PyObject *value) noexcept
     PyObject *PyTuple_GET_ITEM(PyObject *value, Py_ssize_t index) noexcept
-    void *memmem(const void *text, size_t size, const void *part, size_t part_size) noexcept nogil
     bint isfinite(double value) noexcept nogil
-
-cdef extern from *:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    """
-
 
 # ------------------------------------------------------------------------------------------------------------
 # canonical: the bytes that stand for an entry
@@ -77,9 +68,13 @@ cdef object _JSONEncodeError = orjson.JSONEncodeError
 _PASS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 cdef object _AS_IS = _PASS
 cdef object _SORTED = _PASS | orjson.OPT_SORT_KEYS
+cdef object _ORDERED = OrderedDict, _DEFAULT = defaultdict, _ENUM = Enum
+# Each level may count twice in orjson, which stops at 254.
+cdef int _DEPTH = 120
 cdef object _SURROGATE = re.compile("[\ud800-\udfff]")
+cdef frozenset _EXACT_TYPES = frozenset({str, int, float, bool, type(None), dict, list, tuple})
 # int() and str() of more digits may be refused by the interpreter, which can be set as low as this.
-cdef int _SAFE_DIGITS = 640
+cdef object _SAFE_DIGITS = 640
 
 
 def _text_of(value):
@@ -108,8 +103,11 @@ def _text_of_set(value):
 def _plain(value):
     """What stands in JSON for a value that is not exactly one of JSON's own types."""
     if isinstance(value, Enum):
-        value = value.value
-        return _text_of(value) if isinstance(value, Enum) else value
+        try:
+            inner = value.value
+        except Exception:
+            inner = value
+        return _text_of(value) if isinstance(inner, Enum) else inner
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -117,7 +115,7 @@ def _plain(value):
     if isinstance(value, float):
         return float.__pos__(value)
     if isinstance(value, dict):
-        return dict(value.items())
+        return _members(value)
     if isinstance(value, list):
         return list.copy(value)
     if isinstance(value, tuple):
@@ -125,54 +123,69 @@ def _plain(value):
     return _text_of(value)
 
 
-cdef int _has_odd_float(PyObject *value, int depth) noexcept:
-    """1 if a float below is not finite, or if something else might hide one; runs no Python code."""
+def _members(value):
+    """What a subclass of dict says it holds; what it does hold if that makes no sense."""
+    try:
+        return dict(value.items())
+    except Exception:
+        return dict.copy(value)
+
+
+cdef bint _is_odd(PyObject *value, int depth) noexcept:
+    """Whether a value needs the slow road: a float that is not finite, a type that might hide one, or nesting.
+
+    orjson would write NaN as null, and it overruns its stack where tuples are nested or lead round in a circle.
+    Runs no Python code, so that what it walks through stays as it is.
+    """
     cdef void *kind = Py_TYPE(value)
     cdef Py_ssize_t position = 0
     cdef PyObject *key = NULL
     cdef PyObject *item = NULL
-    if kind == <void *>str or kind == <void *>int or kind == <void *>bool or value == <PyObject *>None:
-        return 0
+    if kind == <void *>str or value == <PyObject *>None or kind == <void *>int or kind == <void *>bool:
+        return False
     if kind == <void *>float:
         return not isfinite(PyFloat_AS_DOUBLE(value))
     if depth == 0:
-        return 1
+        return True
     if kind == <void *>dict:
         while PyDict_Next(<object>value, &position, &key, &item):
-            if _has_odd_float(item, depth - 1):
-                return 1
-        return 0
-    if kind == <void *>list:
+            if Py_TYPE(item) != <void *>str and _is_odd(item, depth - 1):
+                return True
+        return False
+    if PyType_IsSubtype(kind, <void *>list):
         for position in range(PyList_GET_SIZE(value)):
-            if _has_odd_float(PyList_GET_ITEM(value, position), depth - 1):
-                return 1
-        return 0
-    if kind == <void *>tuple:
+            item = PyList_GET_ITEM(value, position)
+            if Py_TYPE(item) != <void *>str and _is_odd(item, depth - 1):
+                return True
+        return False
+    if PyType_IsSubtype(kind, <void *>tuple):
         for position in range(PyTuple_GET_SIZE(value)):
-            if _has_odd_float(PyTuple_GET_ITEM(value, position), depth - 1):
-                return 1
-        return 0
+            item = PyTuple_GET_ITEM(value, position)
+            if Py_TYPE(item) != <void *>str and _is_odd(item, depth - 1):
+                return True
+        return False
+    if kind == <void *>_ORDERED or kind == <void *>_DEFAULT:  # their items() are those of a dict
+        while PyDict_Next(<object>value, &position, &key, &item):
+            if _is_odd(item, depth - 1):
+                return True
+        return False
     return (
-        PyType_IsSubtype(kind, <void *>float) or PyType_IsSubtype(kind, <void *>dict)
-        or PyType_IsSubtype(kind, <void *>list) or PyType_IsSubtype(kind, <void *>tuple)
-        or PyType_IsSubtype(kind, <void *>Enum)
+        PyType_IsSubtype(kind, <void *>dict)
+        or PyType_IsSubtype(kind, <void *>float)
+        or PyType_IsSubtype(kind, <void *>_ENUM)
     )
 
 
 cdef bytes _fast(object value, object option):
     """The JSON of a value, or None if orjson cannot write it exactly."""
-    cdef bytes data
+    if _is_odd(<PyObject *>value, _DEPTH):
+        return None
     try:
-        data = _dumps(value, _plain, option)
+        return _dumps(value, _plain, option)
     except _JSONEncodeError as err:
         if err.__cause__ is not None and not isinstance(err.__cause__, Exception):
             raise err.__cause__ from None
         return None
-    if memmem(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), b"null", 4) != NULL:
-        # orjson writes NaN and the infinities as null, too.
-        if _has_odd_float(<PyObject *>value, 300):
-            return None
-    return data
 
 
 def canonical(entry: object) -> bytes:
@@ -243,67 +256,77 @@ def _leaf(value, is_canonical):
 def _exact(root, is_canonical):
     """The JSON of any value of any depth, without recursion. DataFormatException if it contains itself."""
     parts = []  # the text so far, in pieces
-    frames = []  # the open containers: children to come, how it closes, id, object, keys, starts, keys repeated?
+    frames = []  # the open containers, the innermost last
     open_ids = set()
     value = root
     while True:
-        if type(value) not in (str, int, float, bool, type(None), dict, list, tuple):
-            identity, holder = id(value), value
+        source = value
+        while type(value) not in _EXACT_TYPES:
             value = _plain(value)
-        else:
-            identity, holder = id(value), value
         if isinstance(value, (dict, list, tuple)):
-            if identity in open_ids:
+            if id(source) in open_ids:
                 raise DataFormatException("An entry contains itself, so it cannot be written as JSON.")
-            open_ids.add(identity)
-            keys = None
-            if type(value) is dict:
-                items = [(_quoted(_key_of(key)), item) for key, item in value.items()]
-                if is_canonical:
-                    items.sort(key=_first)
-                keys = [key for key, _ in items]
-                children = iter([item for _, item in items])
-                repeated = is_canonical and len(set(keys)) < len(keys)
-                parts.append(b"{")
-                frames.append((children, b"}", identity, holder, keys, [], repeated))
-            else:
-                parts.append(b"[")
-                frames.append((iter(value), b"]", identity, holder, None, [], False))
+            open_ids.add(id(source))
+            frame = _Frame(source, value, is_canonical)
+            frames.append(frame)
+            parts.append(b"[" if frame.keys is None else b"{")
         else:
             parts.append(_leaf(value, is_canonical))
         while True:  # go on to the next child of the innermost container that has one
             if not frames:
                 return b"".join(parts)
-            children, close, identity, holder, keys, starts, repeated = frames[-1]
-            try:
-                value = next(children)
-            except StopIteration:
-                frames.pop()
-                open_ids.discard(identity)
-                if repeated:
-                    _sort_repeated(parts, keys, starts)
-                parts.append(close)
+            frame = frames[-1]
+            if frame.starts:
+                frame.ends.append(len(parts))
+            index = len(frame.starts)
+            if index < len(frame.children):
+                if index:
+                    parts.append(b",")
+                if frame.keys is not None:
+                    parts.append(_quoted(frame.keys[index]) + b":")
+                frame.starts.append(len(parts))
+                value = frame.children[index]
+                break
+            frames.pop()
+            open_ids.discard(id(frame.source))
+            if frame.keys is None:
+                parts.append(b"]")
                 continue
-            if starts:
-                parts.append(b",")
-            if keys is not None:
-                parts.append(keys[len(starts)] + b":")
-            starts.append(len(parts))
-            break
+            if is_canonical and len(set(frame.keys)) < index:
+                frame.sort_by_value(parts)
+            parts.append(b"}")
 
 
-def _first(pair):
-    return pair[0]
+class _Frame:
+    """A container that is being written. `source` is what it was made from: its id must not be given away."""
+
+    __slots__ = ("children", "ends", "keys", "source", "starts")
+
+    def __init__(self, source, value, is_canonical):
+        self.source = source
+        self.keys = None
+        self.children = value
+        if isinstance(value, dict):
+            members = [(_key_of(key), item) for key, item in value.items()]
+            if is_canonical:
+                members.sort(key=_utf8_of_first)
+            self.keys = [key for key, _ in members]
+            self.children = [item for _, item in members]
+        self.starts = []  # where the text of each child begins in `parts`
+        self.ends = []
+
+    def sort_by_value(self, parts):
+        """Some keys became the same as text: put their members in the order of their values."""
+        members = [
+            (key.encode("utf-8", "surrogatepass"), b"".join(parts[start:end]), _quoted(key))
+            for key, start, end in zip(self.keys, self.starts, self.ends, strict=True)
+        ]
+        del parts[self.starts[0] - 1:]
+        parts.append(b",".join([key + b":" + text for _, text, key in sorted(members)]))
 
 
-def _sort_repeated(parts, keys, starts):
-    """Order the members of an object in which keys occur twice, by key and value; `starts`: where values are."""
-    ends = [start - 2 for start in starts[1:]] + [len(parts)]
-    members = sorted(
-        [(key, b"".join(parts[start:end])) for key, start, end in zip(keys, starts, ends, strict=True)]
-    )
-    del parts[starts[0] - 1:]
-    parts.append(b",".join([key + b":" + text for key, text in members]))
+def _utf8_of_first(pair):
+    return pair[0].encode("utf-8", "surrogatepass")
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -311,10 +334,39 @@ def _sort_repeated(parts, keys, starts):
 # ------------------------------------------------------------------------------------------------------------
 
 cdef object _blake3 = blake3
+# Making a hasher costs as much as hashing 150 bytes, so one is kept. Hashing long input lets other threads run:
+# whoever finds it taken makes one.
+cdef object _hasher = blake3()
+cdef object _update = _hasher.update
+cdef object _finish = _hasher.digest
+cdef object _reset = _hasher.reset
+cdef bint _taken = False
+cdef const char* _HEX = b"0123456789abcdef"
 
 
-cdef inline str _digest(bytes data):
-    return _blake3(data).hexdigest(16)
+cdef str _digest(bytes data):
+    """BLAKE3, 128 bits, in hexadecimal."""
+    global _taken
+    cdef char text[32]
+    cdef const unsigned char* raw
+    cdef bytes found
+    cdef int index
+    if _taken:
+        found = _blake3(data).digest()
+    else:
+        _taken = True
+        try:
+            _reset()
+            _update(data)
+            # The first half of 256 bits is what 128 bits would be.
+            found = _finish()
+        finally:
+            _taken = False
+    raw = <const unsigned char*>PyBytes_AS_STRING(found)
+    for index in range(16):
+        text[2 * index] = _HEX[raw[index] >> 4]
+        text[2 * index + 1] = _HEX[raw[index] & 15]
+    return text[:32].decode("ascii")
 
 
 def hash_entry(entry: object) -> str:
@@ -345,15 +397,30 @@ cdef object _copied(object value, int depth):
     cdef object kind = type(value)
     if kind is str or kind is int or kind is float or kind is bool or value is None:
         return value
-    if kind is dict or kind is list or kind is tuple:
-        if depth == 0:
-            return _copied_deep(value)
-        if kind is dict:
-            return {key: _copied(item, depth - 1) for key, item in (<dict>value).items()}
-        if kind is list:
-            return [_copied(item, depth - 1) for item in <list>value]
-        return tuple([_copied(item, depth - 1) for item in <tuple>value])
+    if kind is dict:
+        return _copied_deep(value) if depth == 0 else _copied_dict(<dict>value, depth - 1)
+    if kind is list:
+        return _copied_deep(value) if depth == 0 else [_copied(item, depth - 1) for item in <list>value]
+    if kind is tuple:
+        return _copied_deep(value) if depth == 0 else tuple([_copied(item, depth - 1) for item in <tuple>value])
     return _copied_other(value)
+
+
+cdef dict _copied_dict(dict value, int depth):
+    """Copied at once, which is fast; then each value that is not the same in the copy is replaced."""
+    cdef dict result = value.copy()
+    cdef Py_ssize_t position = 0
+    cdef PyObject *key = NULL
+    cdef PyObject *item = NULL
+    while PyDict_Next(result, &position, &key, &item):
+        if Py_TYPE(item) == <void *>str or Py_TYPE(item) == <void *>int or item == <PyObject *>None:
+            continue
+        if Py_TYPE(key) != <void *>str:  # its __eq__ might change what is iterated
+            return {name: _copied(member, depth) for name, member in value.items()}
+        fresh = _copied(<object>item, depth)
+        if <PyObject *>fresh != item:
+            result[<object>key] = fresh
+    return result
 
 
 def _copied_other(value):
@@ -521,8 +588,11 @@ cdef struct Value:
     int64_t nanos
 
 cdef int *_DAYS = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+# With the zones that the e-mail parser knows: it takes any other for UTC.
 cdef object _RFC_2822 = re.compile(
-    r"(?:[A-Za-z]{3}, ?)?(\d{1,2}) [A-Za-z]{3} \d{4} \d\d:\d\d(?::\d\d)? ([+-]\d{4}|[A-Za-z]{1,5})", re.ASCII
+    r"(?:[A-Za-z]{3}, ?)?\d{1,2} [A-Za-z]{3} [1-9]\d{3} \d\d:\d\d(?::\d\d)? "
+    r"(?:[+-](?:[01]\d|2[0-3])[0-5]\d|UTC?|GMT|Z|[ECMP][SD]T)",
+    re.ASCII,
 )
 
 
@@ -654,17 +724,10 @@ def _unsure(text):
     digits = text[1:] if text[0] == "-" else text
     if digits.isdigit():  # `text` is ASCII
         return (INTEGER, int(text)) if len(digits) <= _SAFE_DIGITS else None
-    match = _RFC_2822.fullmatch(text)
-    if match is None:
-        return None
-    parsed = parsedate_tz(text)
+    parsed = parsedate_tz(text) if _RFC_2822.fullmatch(text) else None
     if parsed is None:
         return None
     year, month, day, hour, minute, second, _, _, _, offset = parsed
-    if offset is None:
-        if match[2] != "-0000":
-            return None
-        offset = 0
     days = _days(year, month, day)
     if days == -(1 << 62) or hour > 23 or minute > 59 or second > 60:
         return None
@@ -790,11 +853,21 @@ cdef class EncodedPage:
         PyBytes_AS_STRING(body)[size] = c"}"
         return body
 
+    cdef bint _is_line(self, Py_ssize_t index, bytes body):
+        """Whether this is the JSON of an entry, byte by byte. False does not say that the entry differs."""
+        cdef Py_ssize_t start = self._ends[index - 1] if index else 0
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(body) - 1
+        return (
+            self._ends[index] - start - self._tail == size
+            and memcmp(PyBytes_AS_STRING(self.data) + start, PyBytes_AS_STRING(body), size) == 0
+            and index not in self._hashes
+        )
+
     cdef str _hash(self, Py_ssize_t index):
         cdef object known = self._hashes.get(index)
         if known is not None:
             return known
-        return _digest(_dumps(_loads(self._body(index)), None, _SORTED))
+        return hash_entry(_loads(self._body(index)))
 
     def hash(self, index: int) -> str:
         cdef Py_ssize_t place = index
@@ -845,11 +918,9 @@ cdef class _Writer:
 def _merged(entry, metadata):
     """A copy of an entry that brings a `_grove` of its own, with ours merged in."""
     own = entry.pop(_GROVE)
-    if isinstance(own, dict):
-        own = {key: value for key, value in own.items() if key not in metadata}
-    else:
+    if not isinstance(own, dict):
         own = {"original": own}
-    entry[_GROVE] = {**own, **metadata}
+    entry[_GROVE] = {key: value for key, value in own.items() if key not in metadata} | metadata
     return entry
 
 
@@ -875,7 +946,7 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
                 raise DataFormatException(
                     f"Entry {index} of a page is a {type(entry).__name__}; only JSON objects can be saved."
                 )
-            plain = dict(entry.items())
+            plain = _members(entry)
         else:
             plain = entry
         if metadata is not None and _GROVE in <dict>plain:
@@ -921,6 +992,8 @@ def gzip(data: bytes, level: int = 1) -> bytes:
 # seen
 # ------------------------------------------------------------------------------------------------------------
 
+# How many lines with the pointer of an entry are compared with it before it is hashed.
+cdef int _LINES_TO_COMPARE = 2
 # What a remembered pointer costs beside the bytes of its page.
 cdef int _POINTER_BYTES = 160
 cdef int _HASH_BYTES = 250
@@ -936,21 +1009,41 @@ cdef class _Delivered:
     cdef list hashes
     cdef dict _places  # pointer -> indexes, made when the first pointer is met again
     cdef dict _sets  # pointer -> hashes
+    cdef Py_ssize_t _next  # the index after the line that was met last
 
-    cdef set of(self, object pointer):
-        cdef set found
+    cdef list places(self, object pointer):
         if self._places is None:
             self._places, self._sets = {}, {}
             for index, known in enumerate(self.pointers):
                 self._places.setdefault(known, []).append(index)
-        found = self._sets.get(pointer)
+        return self._places[pointer]
+
+    cdef set of(self, object pointer):
+        """The hashes of the entries with this pointer."""
+        cdef list places = self.places(pointer)
+        cdef set found = self._sets.get(pointer)
         if found is None:
             if self.page is None:
-                found = {self.hashes[index] for index in self._places[pointer]}
+                found = {self.hashes[index] for index in places}
             else:
-                found = {self.page._hash(index) for index in self._places[pointer]}
+                found = {self.page._hash(index) for index in places}
             self._sets[pointer] = found
         return found
+
+    cdef bint has_line(self, object pointer, bytes body) except -1:
+        """Whether an entry was delivered in the very same bytes. Looks where a page that comes again would have it."""
+        cdef list places
+        cdef Py_ssize_t first, place, index
+        if self.page is None:
+            return False
+        places = self.places(pointer)
+        first = bisect_left(places, self._next) if len(places) > 1 else 0
+        for place in range(first, first + _LINES_TO_COMPARE):
+            index = places[place % len(places)]
+            if self.page._is_line(index, body):
+                self._next = index + 1
+                return True
+        return False
 
 
 @cython.final
@@ -983,9 +1076,11 @@ cdef class Seen:
     cdef Py_ssize_t _young_bytes
     cdef Py_ssize_t _half
 
-    def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
+    def __cinit__(self):
         self._index, self._anywhere, self._young, self._old = {}, set(), [], []
-        self._young_bytes, self._half = 0, max(max_bytes, 0) // 2
+
+    def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
+        self._half = max_bytes // 2
 
     cdef _Known _known(self, object pointer):
         found = self._index.get(pointer)
@@ -1091,19 +1186,31 @@ cdef class Seen:
 
     cdef bint _is_known(self, object entry, object pointer, object found, object hasher) except -1:
         cdef _Known known
+        cdef bytes line
+        cdef list pages
+        if type(found) is _Delivered:
+            known, pages = None, [found]
+        elif found is not None:
+            known = <_Known>found
+            pages = known.pages
+        else:
+            known, pages = None, []
+        if hasher is None and pages:  # comparing is faster than hashing
+            line = _fast(entry, _AS_IS)
+            if line is not None:
+                for item in pages:
+                    if (<_Delivered>item).has_line(pointer, line):
+                        return True
         digest = hash_entry(entry) if hasher is None else hasher(entry)
         if digest in self._anywhere:
             return True
-        if found is None:
-            return False
-        if type(found) is _Delivered:
-            return digest in (<_Delivered>found).of(pointer)
-        known = <_Known>found
-        if digest in known.hashes:
-            return True
-        for item in list(known.pages):
+        for item in pages:
             if digest in (<_Delivered>item).of(pointer):
                 return True
+        if known is None:
+            return False
+        if digest in known.hashes:
+            return True
         if known.legacy and _legacy_hash(entry) in known.legacy:
             # From here on it is known by the hash that is stored today.
             known.hashes.add(digest)
