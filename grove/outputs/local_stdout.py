@@ -6,7 +6,7 @@ import json
 import select
 import sys
 import threading
-from typing import ClassVar
+from typing import ClassVar, TextIO
 
 from grove.exceptions import AccessException
 from grove.helpers import clock
@@ -50,7 +50,7 @@ class Handler(BaseOutput):
         }
         # The entries are JSON already: what surrounds them is written once, and put around each.
         start = json.dumps(origin, separators=(",", ":"))[:-1].encode() + b',"message":'
-        lines = [start + line + b"}\n" for line in data.split(b"\n") if line and not line.isspace()]
+        lines = [start + line + b"}\n" for raw in data.split(b"\n") if (line := raw.strip())]
         try:
             _stdout.write(b"".join(lines))
         except BrokenPipeError as err:
@@ -68,28 +68,31 @@ class _Stdout:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._torn = False
+        # The stream on which a failed write has left part of a line.
+        self._torn: object = None
 
     def write(self, data: bytes) -> None:
-        """Write and flush `data`; OSError or ValueError where it cannot be. No two calls mix."""
+        """Write and flush `data`; OSError, ValueError or AttributeError where that fails. No two calls mix."""
         with self._lock:
-            # What a failed write has left of a line must not run into the next one.
-            data = b"\n" + data if self._torn else data
-            self._torn = True
-            _write(data)
-            self._torn = False
+            stream = sys.stdout
+            if self._torn is not None and self._torn is stream:
+                # It must not run into the next line.
+                data = b"\n" + data
+            self._torn = stream
+            _write(stream, data)
+            self._torn = None
 
 
-def _write(data: bytes) -> None:
-    stream = sys.stdout
+def _write(stream: TextIO, data: bytes) -> None:
+    stream.flush()
     binary = getattr(stream, "buffer", None)
     if binary is None:
         # Something that takes text only has been put in its place.
         stream.write(data.decode("utf-8", "replace"))
         stream.flush()
         return
-    stream.flush()
-    raw = getattr(binary, "raw", None)
+    # With PYTHONUNBUFFERED there is nothing around the raw stream, and that may write less than it is given.
+    raw = binary if isinstance(binary, io.RawIOBase) else getattr(binary, "raw", None)
     if not isinstance(raw, io.RawIOBase):
         binary.write(data)
         binary.flush()
