@@ -183,6 +183,19 @@ def test_handlers_are_made_once(installed: dict[str, Any]) -> None:
     assert len(made) == 1
 
 
+def test_a_constructor_of_older_plugins_gets_the_shared_handlers_too(installed: dict[str, Any]) -> None:
+    class Older(Connector):
+        def __init__(self, config: ConnectorConfig, context: dict[str, str]) -> None:
+            super().__init__(config, context)
+
+    installed["older"] = Older
+    handlers = Handlers(Settings.read())
+    connector = prepare(config(connector="older"), CONTEXT, handlers)
+    assert connector is not None
+    assert connector._cache is handlers.cache
+    assert connector._output is handlers.output
+
+
 def test_a_secret_store_may_fill_the_document_in_place(
     installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,8 +240,13 @@ def test_a_connector_that_cannot_be_told_to_stop_is_left(
     released = threading.Event()
     mailbox = Mailbox()
 
+    leases: list[tuple[MemoryCache, str]] = []
+
     class Hanging(Connector):
         def collect(self) -> None:
+            assert isinstance(self._cache, MemoryCache)
+            leases.append((self._cache, self.cache_key("execution_lock")))
+            assert leases[0][1] in self._cache._data
             mailbox.send(Stop(signal.SIGTERM))
             released.wait()
 
@@ -238,6 +256,8 @@ def test_a_connector_that_cannot_be_told_to_stop_is_left(
     collector = Collector(CONTEXT, mailbox=mailbox, leave=left.append)
     try:
         report = collector.run(Documents([config(connector="hanging")], []))
+        ((cache, key),) = leases
+        assert not cache._data.get(key)
     finally:
         released.set()
     assert left == [1]
@@ -292,9 +312,11 @@ def test_a_stream_that_makes_progress_is_waited_for(installed: dict[str, Any], m
 def test_after_a_signal_nothing_new_begins(installed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROVE_WORKER_COUNT", "1")
     mailbox = Mailbox()
+    began: list[str] = []
 
     class Asking(Connector):
         def collect(self) -> None:
+            began.append(self.name)
             mailbox.send(Stop(signal.SIGTERM))
             self.stopping.wait(30)
             self.save([{"id": 1}])
@@ -303,6 +325,7 @@ def test_after_a_signal_nothing_new_begins(installed: dict[str, Any], monkeypatc
     streams = [config(f"stream-{number}", connector="asking") for number in range(3)]
     report = Collector(CONTEXT, mailbox=mailbox).run(Documents(streams, []))
     assert report.streams["stopped"] == ["stream-0", "stream-1", "stream-2"]
+    assert began == ["stream-0"]
     assert report.exit_code == 0
 
 
