@@ -22,9 +22,7 @@ def canonical(entry: object) -> bytes:
 def hash_entry(entry: object) -> str:
     """BLAKE3 of `canonical(entry)`, 128 bits. DataFormatException for an entry that contains itself."""
 
-def group_hashes(
-    entries: list[Any], pointers: list[str | None], hasher: _Hasher | None = None
-) -> dict[str, set[str]]:
+def group_hashes(entries: list[Any], pointers: list[str | None], hasher: _Hasher | None = None) -> dict[str, set[str]]:
     """The hashes of the entries, by pointer; entries without one are left out."""
 
 def copy_entry(value: _T) -> _T:
@@ -119,7 +117,7 @@ class Seen:
     def __init__(self, max_bytes: int = 33554432) -> None:
         """`max_bytes` is about what remembered pages may take up; the older half goes first."""
 
-    def add(self, pointer: str | None, hashes: Iterable[str], legacy: bool = False) -> None:
+    def add(self, pointer: str, hashes: Iterable[str], legacy: bool = False) -> None:
         """Entries with this pointer and one of these hashes are known.
 
         `legacy` hashes are those of Grove 2.x (MD5). An entry that meets one is known by its hash of today,
@@ -135,12 +133,10 @@ class Seen:
     def remember_hashes(self, pointers: list[str | None], hashes: list[str]) -> None:
         """As `remember`, for entries whose hashes are at hand."""
 
-    def hashes(self, pointer: str | None) -> set[str]:
+    def hashes(self, pointer: str) -> set[str]:
         """Every hash known for this pointer, but for legacy ones that no entry has met."""
 
-    def unseen(
-        self, entries: list[Any], pointers: list[str | None], hasher: _Hasher | None = None
-    ) -> list[int]:
+    def unseen(self, entries: list[Any], pointers: list[str | None], hasher: _Hasher | None = None) -> list[int]:
         """The indexes of the entries that are not known, in order.
 
         Entries whose pointer is new are not hashed. Two equal entries in one call are both known or both not.

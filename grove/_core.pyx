@@ -83,6 +83,8 @@ def _text_of(value):
         if isinstance(value, (set, frozenset)):
             return _text_of_set(value)
         text = str(value)
+    except MemoryError:
+        raise
     except Exception:
         return f"<{type(value).__module__}.{type(value).__qualname__}>"
     return text if type(text) is str else str.__str__(text)
@@ -558,6 +560,8 @@ cdef class PointerPath:
         for entry in entries:
             try:
                 found.append(_pointer_of(self._search(entry)))
+            except MemoryError:
+                raise
             except Exception:  # the function of an expression, or a hostile __str__
                 found.append(None)
         return found

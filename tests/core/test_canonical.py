@@ -74,7 +74,8 @@ def test_the_order_of_keys_does_not_matter(value: Any, random: Any) -> None:
         (b"x", "b'x'"),
         ({"b", "a"}, "{'a', 'b'}"),
         (frozenset(), "frozenset()"),
-        ({1: "x", None: 2, True: 3}, {"1": 3, "null": 2}),
+        ({1: "x", None: 2}, {"1": "x", "null": 2}),
+        ({True: 1, False: 0, 2.5: 2}, {"true": 1, "false": 0, "2.5": 2}),
         ({(1, 2): "x"}, {"(1, 2)": "x"}),
         ((1, 2), [1, 2]),
         (OrderedDict(b=1, a=2), {"a": 2, "b": 1}),
@@ -166,8 +167,11 @@ def test_hashes_do_not_depend_on_the_process() -> None:
     )
     hashes = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("1", "2", "3")
     }
@@ -184,7 +188,7 @@ def test_hashes_are_grouped_by_pointer(pairs: list[tuple[Any, Any]]) -> None:
 
 
 def test_json_that_the_standard_module_accepts_is_accepted() -> None:
-    value = json.loads('{"a": NaN, "b": -Infinity, "c": 123456789012345678901234567890, "d": "\\ud800", "a\\udfff": 1e400}')
+    value = json.loads('{"a":NaN,"b":-Infinity,"c":123456789012345678901234567890,"d":"\\ud800","a\\udfff":1e400}')
     assert _core.canonical(value) == (
         b'{"a":NaN,"a\\udfff":Infinity,"b":-Infinity,"c":123456789012345678901234567890,"d":"\\ud800"}'
     )

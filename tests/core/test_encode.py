@@ -1,6 +1,5 @@
 """Encoded pages: valid lines that lose nothing, hashes without hashing, and callers' entries left alone."""
 
-import copy
 import gzip
 import json
 import threading
@@ -115,7 +114,13 @@ def test_a_page_of_one_megabyte_entries() -> None:
 def test_copies_are_equal_and_share_no_container(entry: dict[Any, Any]) -> None:
     made = _core.copy_entry(entry)
     assert _core.canonical(made) == _core.canonical(entry)
-    assert repr(made) == repr(copy.deepcopy(entry))
+
+    def shape(value: Any) -> Any:
+        if isinstance(value, dict):
+            return type(value), [(key, shape(item)) for key, item in value.items()]
+        return (type(value), [shape(item) for item in value]) if isinstance(value, (list, tuple)) else type(value)
+
+    assert repr(shape(made)) == repr(shape(entry))
 
     def containers(value: Any) -> list[Any]:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()

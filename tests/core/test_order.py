@@ -28,9 +28,7 @@ def test_rank_is_that_of_the_reference(pointer: str) -> None:
 def as_tuple(found: _core.Order | None) -> Any:
     if found is None:
         return None
-    return (
-        found.kind, found.low, found.high, found.low_rank, found.high_rank, found.ascending, found.descending
-    )
+    return (found.kind, found.low, found.high, found.low_rank, found.high_rank, found.ascending, found.descending)
 
 
 @settings(max_examples=500)
@@ -99,10 +97,33 @@ def test_ranks(pointer: str, rank: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     "pointer",
     [
-        "", "-", "+5", "1.5", "1e5", " 5", "5 ", "\u0665", "abc", "2025-02-30", "2025-3-4", "2025-03-04T", "2025-03-04T12",
-        "2025-03-04T24:00:00Z", "2025-03-04T12:00:61Z", "2025-03-04T12:00:00.Z", "2025-03-04T12:00:00+24:00",
-        "2025-03-04T12:00:00+1", "2025-03-04T12:00:00 ", "2025-03-04_12:00:00", "20250304T120000Z", "0000-01-01",
-        "Tue, 04 Mar 2025 12:00:00 CEST", "Tue, 04 Mar 2025 12:00:00", "Tue Mar  4 12:00:00 2025", "None", "True",
+        "",
+        "-",
+        "+5",
+        "1.5",
+        "1e5",
+        " 5",
+        "5 ",
+        "\u0665",
+        "abc",
+        "2025-02-30",
+        "2025-3-4",
+        "2025-03-04T",
+        "2025-03-04T12",
+        "2025-03-04T24:00:00Z",
+        "2025-03-04T12:00:61Z",
+        "2025-03-04T12:00:00.Z",
+        "2025-03-04T12:00:00+24:00",
+        "2025-03-04T12:00:00+1",
+        "2025-03-04T12:00:00 ",
+        "2025-03-04_12:00:00",
+        "20250304T120000Z",
+        "0000-01-01",
+        "Tue, 04 Mar 2025 12:00:00 CEST",
+        "Tue, 04 Mar 2025 12:00:00",
+        "Tue Mar  4 12:00:00 2025",
+        "None",
+        "True",
     ],
 )
 def test_opaque_pointers(pointer: str) -> None:
