@@ -29,13 +29,15 @@ def main() -> int:
     """Print the table; 1 where a bar is missed."""
     with tempfile.TemporaryDirectory(prefix="grove-bench-") as folder:
         rows = list(measure(Path(folder)))
-    print(f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; medians of {ROUNDS}")
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    print(f"{machine}; medians of {ROUNDS}")
     print(f"{'work':<34}{'ours':>12}{'baseline':>12}{'ratio':>9}{'bar':>8}")
     missed = 0
     for name, ours, theirs, found, bar in rows:
         ok = found >= bar
         missed += not ok
-        print(f"{name:<34}{ours * 1e3:>9.3f} ms{theirs * 1e3:>9.3f} ms{found:>8.1f}x{bar:>7.0f}x{'' if ok else '  MISSED'}")
+        note = "" if ok else "  MISSED"
+        print(f"{name:<34}{ours * 1e3:>9.3f} ms{theirs * 1e3:>9.3f} ms{found:>8.1f}x{bar:>7.0f}x{note}")
     return 1 if missed else 0
 
 

@@ -26,9 +26,7 @@ def hash_entries(entries: list[dict[str, Any]], path: str) -> dict[str, set[str]
     return hashes
 
 
-def deduplicate(
-    entries: list[dict[str, Any]], path: str, known: dict[str, set[str]]
-) -> list[dict[str, Any]]:
+def deduplicate(entries: list[dict[str, Any]], path: str, known: dict[str, set[str]]) -> list[dict[str, Any]]:
     fresh = []
     for entry in entries:
         pointer = str(jmespath.search(path, entry))

@@ -25,9 +25,7 @@ def test_save(benchmark, kind, connector, cls):
 def test_save_baseline(benchmark, kind, plain):
     pages = iter(kind.pages(12))
     collector = plain(kind.path)
-    benchmark.pedantic(
-        collector.save, setup=lambda: ((next(pages), METADATA), {}), rounds=8, warmup_rounds=1
-    )
+    benchmark.pedantic(collector.save, setup=lambda: ((next(pages), METADATA), {}), rounds=8, warmup_rounds=1)
 
 
 def test_save_all_seen(benchmark, kind, connector):

@@ -83,9 +83,7 @@ class Page:
 class Collection:
     """The state of one run. Not for several threads at once; a new one for every run."""
 
-    def __init__(
-        self, cache: BaseCache, output: BaseOutput, stream: Stream, log_context: Mapping[str, str]
-    ) -> None:
+    def __init__(self, cache: BaseCache, output: BaseOutput, stream: Stream, log_context: Mapping[str, str]) -> None:
         self.stream = stream
         self.state = StreamState(cache, stream.key_of, stream.operation)
         self.lease: Lease | None = None
@@ -93,6 +91,8 @@ class Collection:
         self.nonempty = False
         self.wrote = False
         self._may_be_committed = False
+        self._moving = False
+        self._swept = True
         self._cache = cache
         self._output = output
         self._log_context = log_context
@@ -120,12 +120,10 @@ class Collection:
             self._recover(lease)
             self._loose = self.state.loose()
             if self.stream.lookback:
-                self._lookback = Lookback(
-                    self._cache, self.state.key, self.stream.lookback, self.state.get(LOOKBACK)
-                )
+                self._lookback = Lookback(self._cache, self.state.key, self.stream.lookback, self.state.get(LOOKBACK))
         except BaseException:
             self.lease = None
-            lease.give_back({})
+            lease.give_back({}, clean=False)
             raise
 
     def _recover(self, lease: Lease) -> None:
@@ -149,7 +147,7 @@ class Collection:
             )
             self._delivery.recover(pending)
         if lease.unclean is not None:
-            self._delivery.sweep(stream.descriptors, lease.unclean.began(), clock.now())
+            self._swept = self._delivery.sweep(stream.descriptors, lease.unclean.began(), clock.now())
 
     @property
     def delivery(self) -> Delivery:
@@ -336,7 +334,11 @@ class Collection:
             BOUNDARY: None,
             CACHE_KEY_SEEN: None,
         }
-        self._commit(changes)
+        self._moving = True
+        try:
+            self._commit(changes)
+        finally:
+            self._moving = False
         progress.moved(pointer)
 
     def finish(self, log_order: str) -> None:
@@ -373,9 +375,8 @@ class Collection:
         changes[LOOSE] = encode_loose(self._loose)
         extra: dict[Key, str | None] = {}
         if self._lookback is not None:
-            changes[LOOKBACK], extra = self._lookback.changes(
-                changes.get(CACHE_KEY_POINTER) or self.state.get(CACHE_KEY_POINTER)
-            )
+            # By what was delivered, not by a pointer that the connector has set: its pages may follow.
+            changes[LOOKBACK], extra = self._lookback.changes(self._delivered_pointer(changes))
         moved = any(value != self.state.get(kind) for kind, value in changes.items())
         if not (moved or extra or self.wrote):
             return
@@ -390,6 +391,11 @@ class Collection:
         self.wrote = False
         delivery.publish()
         self._may_be_committed = False
+
+    def _delivered_pointer(self, changes: dict[str, str | None]) -> str | None:
+        if self._moving:
+            return None
+        return changes.get(CACHE_KEY_POINTER) or self.state.get(CACHE_KEY_POINTER)
 
     def fail(self, err: BaseException) -> None:
         """A page has failed: poison the run, and remove what was staged where it was certainly not committed."""
@@ -406,9 +412,11 @@ class Collection:
         if lease is None:
             return
         self.lease = None
+        clean = False
         try:
             if self.poison is None and self._delivery is not None and not self._delivery.unfinished:
                 self._delivery.settle()
                 changes = {**changes, PENDING: None}
+                clean = self._swept
         finally:
-            lease.give_back(changes)
+            lease.give_back(changes, clean=clean)

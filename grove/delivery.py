@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from blake3 import blake3
@@ -25,9 +25,7 @@ logger = logging.getLogger(__name__)
 class Target:
     """Where a stream's objects go: the parts of their names that do not change from page to page."""
 
-    def __init__(
-        self, *, store: str, stream: str, connector: str, identity: str, operation: str, name: str
-    ) -> None:
+    def __init__(self, *, store: str, stream: str, connector: str, identity: str, operation: str, name: str) -> None:
         self.store = store
         self.stream = stream
         self.connector = connector
@@ -71,9 +69,7 @@ class Delivery:
 
     # --- one page ---
 
-    def write(
-        self, descriptor: str, data: bytes, *, part: int, sequence: int, epoch: int, moment: datetime
-    ) -> None:
+    def write(self, descriptor: str, data: bytes, *, part: int, sequence: int, epoch: int, moment: datetime) -> None:
         """Stage `data`, or submit it where the output cannot stage. Errors are those of the output."""
         target = self._target
         if not self._stages:
@@ -143,13 +139,19 @@ class Delivery:
         for handler, staged in done:
             handler.settle([staged], [])
 
-    def sweep(self, descriptors: Iterable[str], since: date, moment: datetime) -> None:
-        """Remove temporary files of this stream's earlier attempts. Only for the holder of its lease."""
+    def sweep(self, descriptors: Iterable[str], since: date, moment: datetime) -> bool:
+        """Remove temporary files of this stream's earlier attempts, and say whether all are gone.
+
+        Only for the holder of its lease. A file whose removal was lost with the power may lie in the day before.
+        """
         if not self._stages:
-            return
+            return True
+        done = True
         for descriptor in descriptors:
             name = self._target.object_name(descriptor, 0, 0, 0, moment, self._output.KIND)
-            self._output.sweep(name, self._target.attempts, since, set())
+            swept = self._output.sweep(name, self._target.attempts, since - timedelta(days=1), set())
+            done = swept is not False and done
+        return done
 
     def _handler_of(self, staged: dict[str, Any]) -> BaseOutput:
         made_by = staged.get("output")

@@ -222,6 +222,9 @@ class Lease:
         self.renewed = 0.0
         self.progress = 0.0
         self.epoch_text = ""
+        # A renewal that is under way must not write the lock again after it was given back.
+        self._mutex = threading.Lock()
+        self._released = False
         self._lock_key = state.key(CACHE_KEY_LOCK)
         self._epoch_key = state.key(EPOCH)
 
@@ -234,11 +237,13 @@ class Lease:
         state.load()
         if not may_take(state, self.duration):
             raise ConcurrencyException(
-                f"Stream {state.stream} is being collected elsewhere; its lock runs until "
-                f"{state.get(CACHE_KEY_LOCK)}."
+                f"Stream {state.stream} is being collected elsewhere; its lock runs until {state.get(CACHE_KEY_LOCK)}."
             )
         left_behind = Record.decode(state.get(LEASE))
-        record = Record(mine.name, self.nonce, clock.now().date().isoformat())
+        today = clock.now().date()
+        # What an earlier attempt left stays to be swept until somebody has.
+        since = min(left_behind.began(), today) if left_behind is not None else today
+        record = Record(mine.name, self.nonce, since.isoformat())
         mine.nonces.add(self.nonce)
         try:
             state.take(
@@ -260,25 +265,36 @@ class Lease:
 
     def renew(self) -> None:
         """Move the expiry on by the lease's duration; ConcurrencyException if the stream has changed hands."""
-        batch = Batch().require(self._epoch_key, self.epoch_text).set(self._lock_key, self._expiry())
-        try:
-            self.state.cache.apply(batch)
-        except ConflictError as err:
-            self.lost = True
-            raise ConcurrencyException(f"Stream {self.state.stream} has been taken over.") from err
-        self.renewed = clock.monotonic()
+        with self._mutex:
+            if self._released:
+                return
+            batch = Batch().require(self._epoch_key, self.epoch_text).set(self._lock_key, self._expiry())
+            try:
+                self.state.cache.apply(batch)
+            except ConflictError as err:
+                self.lost = True
+                raise ConcurrencyException(f"Stream {self.state.stream} has been taken over.") from err
+            self.renewed = clock.monotonic()
 
     def stop_renewing(self) -> None:
         """From here on the lease runs out by itself."""
         _renewer.remove(self)
 
-    def give_back(self, changes: dict[str, str | None]) -> None:
-        """Free the stream and write `changes` with it; ConcurrencyException if it is no longer ours."""
+    def give_back(self, changes: dict[str, str | None], *, clean: bool) -> None:
+        """Free the stream and write `changes` with it; ConcurrencyException if it is no longer ours.
+
+        Unless the run was `clean` its record stays: whoever comes next sweeps what it may have left.
+        """
         self.stop_renewing()
         try:
-            if self.lost:
-                raise ConcurrencyException(f"Stream {self.state.stream} has been taken over.")
-            self.state.refresh({CACHE_KEY_LOCK: None, LEASE: None, **changes})
+            with self._mutex:
+                self._released = True
+                if self.lost:
+                    raise ConcurrencyException(f"Stream {self.state.stream} has been taken over.")
+                freed: dict[str, str | None] = {CACHE_KEY_LOCK: None}
+                if clean:
+                    freed[LEASE] = None
+                self.state.refresh({**freed, **changes})
         finally:
             owner().nonces.discard(self.nonce)
 
@@ -329,9 +345,7 @@ class Renewer:
     def _renew(self, lease: Lease) -> None:
         stream = lease.state.stream
         if clock.monotonic() - lease.progress > lease.run_timeout:
-            logger.warning(
-                "The run makes no progress; its lease is no longer renewed.", extra={"stream": stream}
-            )
+            logger.warning("The run makes no progress; its lease is no longer renewed.", extra={"stream": stream})
             self.remove(lease)
             return
         try:

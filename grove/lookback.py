@@ -75,9 +75,7 @@ class Lookback:
     serves one run: `known` and `note` see the pages, `changes` is what the page's commit has to carry.
     """
 
-    def __init__(
-        self, cache: BaseCache, key_of: Callable[[str], Key], seconds: float, head: str | None
-    ) -> None:
+    def __init__(self, cache: BaseCache, key_of: Callable[[str], Key], seconds: float, head: str | None) -> None:
         self.seconds = seconds
         self._cache = cache
         self._key_of = key_of
@@ -105,7 +103,10 @@ class Lookback:
             self._fresh.setdefault(bucket, []).append(digest)
 
     def changes(self, pointer: str | None) -> tuple[str | None, dict[Key, str | None]]:
-        """The new index and the records to write or remove with a commit that leaves the stream at `pointer`."""
+        """The new index and the records to write or remove with a commit that leaves the stream at `pointer`.
+
+        None keeps everything: nothing was delivered that would let older hashes expire.
+        """
         records: dict[Key, str | None] = {}
         for bucket, digests in self._fresh.items():
             count = self._counts.get(bucket, 0)

@@ -14,7 +14,6 @@ from typing import Any
 
 from grove.caches import BaseCache, Batch, Key
 from grove.constants import (
-    CACHE_KEY_LAST,
     CACHE_KEY_LOCK,
     CACHE_KEY_POINTER,
     CACHE_KEY_POINTER_NEXT,
@@ -161,9 +160,7 @@ class StreamState:
         self.values.update(changes)
         self.values[EPOCH] = str(self.epoch)
 
-    def commit(
-        self, changes: Mapping[str, str | None], extra: Mapping[Key, str | None] | None = None
-    ) -> None:
+    def commit(self, changes: Mapping[str, str | None], extra: Mapping[Key, str | None] | None = None) -> None:
         """Apply `changes` (kind to value, None deletes) and `extra` keys at once, with the next sequence.
 
         ConcurrencyException: another holder has the stream, nothing was changed. Any other GroveException: the

@@ -205,9 +205,7 @@ class NewestFirst:
     What an unfinished collection delivered is kept as intervals, which later runs skip.
     """
 
-    def __init__(
-        self, pointer: str | None, boundary: Boundary, intervals: list[Interval], seen: Seen
-    ) -> None:
+    def __init__(self, pointer: str | None, boundary: Boundary, intervals: list[Interval], seen: Seen) -> None:
         self.pointer = pointer
         self.shown = pointer
         self.newest: str | None = None

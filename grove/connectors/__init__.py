@@ -126,9 +126,7 @@ class BaseConnector:
         self._next: str | None = None
         self._asked_lookback = False
         self._path = _core.pointer_path("@")
-        self._cache: BaseCache = cache or _handler(
-            ENV_GROVE_CACHE_HANDLER, DEFAULT_CACHE_HANDLER, PLUGIN_GROUP_CACHE
-        )
+        self._cache: BaseCache = cache or _handler(ENV_GROVE_CACHE_HANDLER, DEFAULT_CACHE_HANDLER, PLUGIN_GROUP_CACHE)
         self._output: BaseOutput = output or _handler(
             ENV_GROVE_OUTPUT_HANDLER, DEFAULT_OUTPUT_HANDLER, PLUGIN_GROUP_OUTPUT
         )
@@ -207,6 +205,9 @@ class BaseConnector:
             run.end(changes)
         except GroveException as err:
             self.logger.warning("The lease could not be given back.", extra={"exception": str(err)})
+        except Exception:
+            # A handler that somebody else wrote: it ends this run, and nothing else.
+            self.logger.exception("The end of the run failed in a way that no one expected.")
         finally:
             self._run = None
 
@@ -315,8 +316,7 @@ class BaseConnector:
         """Run the processors and hand raw and processed entries to the outputs of the configuration."""
         run = self._held()
         streams = {
-            descriptor: getattr(stream, "value", stream)
-            for descriptor, stream in self.configuration.outputs.items()
+            descriptor: getattr(stream, "value", stream) for descriptor, stream in self.configuration.outputs.items()
         }
         processed: list[Any] = []
         rejected: list[tuple[Any, str]] = []
@@ -357,10 +357,7 @@ class BaseConnector:
                 for reason, group in groups.items()
             ]
         else:
-            encoded = [
-                _encode(group, {**metadata, "quarantine": reason}).data
-                for reason, group in groups.items()
-            ]
+            encoded = [_encode(group, {**metadata, "quarantine": reason}).data for reason, group in groups.items()]
             payloads = [self._output.pack(b"".join(encoded))]
         for payload in payloads:
             self._held().write(QUARANTINE, payload, self._part)

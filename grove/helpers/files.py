@@ -207,8 +207,14 @@ def publish(temp: Path, final: Path, directory: int | None = None) -> bool:
         if not os.path.samestat(mine, other):
             raise
         # It was linked, and the program ended before the old name was taken away.
-        _unlink(temp, directory)
+        _drop_linked(temp, directory)
     return True
+
+
+def _drop_linked(temp: Path, directory: int | None) -> None:
+    """Take the old name of a linked file away, once the new one cannot get lost any more."""
+    sync_directory(os.path.dirname(os.fspath(temp)), directory)
+    _unlink(temp, directory)
 
 
 def _publish_by_link(temp: Path, final: Path, directory: int | None) -> None:
@@ -218,7 +224,7 @@ def _publish_by_link(temp: Path, final: Path, directory: int | None) -> None:
         if err.errno not in (errno.ENOSYS, errno.EPERM, errno.ENOTSUP):
             raise
     else:
-        _unlink(temp, directory)
+        _drop_linked(temp, directory)
         return
     # No hard links either. Nobody else uses these names, so looking first is as good as it gets.
     if _exists(final, directory):

@@ -143,10 +143,10 @@ class BaseOutput(abc.ABC):
         """Remove what was staged and will never be published."""
         raise NotImplementedException(f"{type(self).__module__} can only submit.")
 
-    def sweep(self, name: ObjectName, attempts: str, since: date, keep: set[str]) -> None:
+    def sweep(self, name: ObjectName, attempts: str, since: date, keep: set[str]) -> bool:
         """Remove what was staged from the day `since` (UTC) on, for objects of the stream and descriptor in `name`.
 
-        Only that whose attempt begins with `attempts`, and whose `temp` is not in `keep`. Only for the holder of
-        the stream's lease.
+        False where something could not be removed. Only that whose attempt begins with `attempts`, and whose `temp`
+        is not in `keep`. Only for the holder of the stream's lease.
         """
         raise NotImplementedException(f"{type(self).__module__} can only submit.")

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ MARKER = ".grove-output"
 _durable: files.Durable = {}
 
 _LONGEST_NAME = 255
+_STALE = 3600.0
 _MANY_DIRECTORIES = 10_000
 _ATTEMPT = re.compile(r"[A-Za-z0-9_-]{1,120}")
 
@@ -176,8 +178,8 @@ class Handler(BaseOutput):
         except OSError as err:
             raise files.disk_error(err, staged["temp"]) from err
 
-    def sweep(self, name: ObjectName, attempts: str, since: date, keep: set[str]) -> None:
-        """Remove hidden files of earlier attempts. One that cannot be removed is left, with a warning."""
+    def sweep(self, name: ObjectName, attempts: str, since: date, keep: set[str]) -> bool:
+        """Remove hidden files of earlier attempts. False, and a warning, where one cannot be removed."""
         folder = os.path.join(self._root, name.folder())
         try:
             for day in _days(folder, since):
@@ -187,6 +189,8 @@ class Handler(BaseOutput):
                 "Temporary files of an earlier run could not be removed.",
                 extra={"path": folder, "error": str(err)},
             )
+            return False
+        return True
 
     def _sweep_day(self, folder: str, attempts: str, keep: set[str]) -> None:
         directory = files.open_directory(folder, self._root)
@@ -252,21 +256,38 @@ class Handler(BaseOutput):
         path = os.path.join(self._root, MARKER)
         names = _marker_names(path)
         if names:
+            _remove_stale(self._root)
+            # Whoever made it may have died before its name was durable.
+            files.sync_directory(self._root)
             return names[0]
         name = secrets.token_hex(16)
         temp = f"{path}.{name}.tmp"
         files.write_new(temp, f"{name}\n".encode(), self._mode)
         try:
-            files.publish(temp, path)
-        except FileExistsError:
-            # Another process was faster; or the file is there, but empty.
-            names = _marker_names(path)
-            if names:
+            try:
+                files.publish(temp, path)
+            except FileExistsError:
+                # Another process was faster; or the file is there, but empty.
+                names = _marker_names(path)
+                if names:
+                    files.remove(temp)
+                    return names[0]
+                files.replace(temp, path)
+        except OSError:
+            with contextlib.suppress(OSError):
                 files.remove(temp)
-                return names[0]
-            files.replace(temp, path)
+            raise
         files.sync_directory(self._root)
         return name
+
+
+def _remove_stale(root: str) -> None:
+    """Remove what processes that died while they named the directory have left there, an hour ago or longer."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(root):
+            mine = entry.name.startswith(f"{MARKER}.") and entry.name.endswith(".tmp")
+            if mine and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE:
+                files.remove(entry.path)
 
 
 def _marker_names(path: str) -> list[str]:

@@ -38,9 +38,9 @@ class Newest(Scripted):
 
 
 def read_objects(folder):
-    """Every delivered entry below a folder, without its metadata; fails on a file that is not whole."""
+    """Every delivered entry below a folder, in the order of delivery; fails on a file that is not whole."""
     entries = []
-    for path in sorted(folder.rglob("*.json.gz")):
+    for path in sorted(folder.rglob("*.json.gz"), key=lambda path: path.stat().st_mtime_ns):
         data = gzip.decompress(path.read_bytes())
         assert data.endswith(b"\n")
         entries.extend(json.loads(line) for line in data.splitlines())
@@ -85,9 +85,7 @@ def delivered(tmp_path):
 @pytest.fixture
 def make(cache, output):
     def build(cls=Scripted, pages=(), run=True, **fields):
-        config = ConnectorConfig(
-            **{"name": "test", "identity": "corp", "connector": "scripted", "key": "k", **fields}
-        )
+        config = ConnectorConfig(**{"name": "test", "identity": "corp", "connector": "scripted", "key": "k", **fields})
         connector = cls(config, CONTEXT, cache=cache, output=output)
         connector.pages = pages
         if run:

@@ -92,9 +92,7 @@ def test_lookback_drops_what_it_knows_and_delivers_what_is_late(make, delivered)
     make(pages=[first], lookback=60)
     make(pages=[[*first[3:], {"at": base + 5, "late": True}]], lookback=60)
     connector = make(pages=[[*first[3:], {"at": base + 5, "late": True}, {"at": base + 20}]], lookback=60)
-    assert multiset(plain(delivered())) == multiset(
-        [*first, {"at": base + 5, "late": True}, {"at": base + 20}]
-    )
+    assert multiset(plain(delivered())) == multiset([*first, {"at": base + 5, "late": True}, {"at": base + 20}])
     assert connector.since == str(base + 20 - 60)
 
 
