@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
 from grove.caches import BaseCache, Batch, Key
+from grove.caches._directory import make_private
 from grove.exceptions import ConfigurationException, ConflictError, CorruptStateError, NotFoundException
 from grove.helpers import files
 
@@ -45,7 +47,7 @@ class Handler(BaseCache):
     def setup(self) -> None:
         """Make the directory. AccessException where that cannot be done."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.directory)
         except OSError as err:
             raise files.disk_error(err, self.directory) from err
 
@@ -86,10 +88,12 @@ class Handler(BaseCache):
             return [self._read(key) for key in keys]
 
     def apply(self, batch: Batch) -> None:
-        """All of `batch`, durable on return, or nothing."""
+        """All of `batch`, durable on return, or nothing. ValueError for an empty text, which no file can stand for."""
         for value in batch.changes.values():
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"a cache holds text, not {type(value).__name__}")
+            if value == "":
+                raise ValueError("an empty text cannot be told from a file that a crash has emptied")
         with self._locked(exclusive=True):
             for key, value in batch.requires.items():
                 if self._read(key) != value:
@@ -124,7 +128,12 @@ class Handler(BaseCache):
     def _older_path(self, key: Key) -> Path | None:
         """Where an older deployment, which used the operation as it was, has put this value."""
         name = f"{key.sk}{SUFFIX}"
-        if name == self._path(key).name or "/" in name or "\0" in name or name.startswith("."):
+        if "/" in name or "\0" in name or name.startswith("."):
+            return None
+        # A name that is ours belongs to the key it was made of, and to no other.
+        if _OURS.fullmatch(key.sk) or len(name.encode("utf-8", "surrogatepass")) > _NAME_LIMIT:
+            return None
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
             return None
         return self.directory / files.safe_component(key.pk) / name
 
@@ -216,6 +225,10 @@ class Handler(BaseCache):
         except OSError as err:
             raise files.disk_error(err, path) from err
 
+
+# What `safe_component` makes, and the longest name that a file can have.
+_OURS = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})*(?:~[0-9a-f]{32})?|%")
+_NAME_LIMIT = 255
 
 _RESTORE = "Restore it from a backup, or delete it to start its stream again."
 

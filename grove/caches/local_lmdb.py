@@ -16,6 +16,7 @@ import lmdb
 from blake3 import blake3
 
 from grove.caches import BaseCache, Batch, Key
+from grove.caches._directory import make_private
 from grove.exceptions import (
     AccessException,
     ConfigurationException,
@@ -284,7 +285,7 @@ def _trouble(err: Exception, path: Path) -> AccessException:
 def _open(path: Path) -> Any:
     """Open the environment, after looking at everything that would otherwise end the process with a signal."""
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path)
         _refuse_foreign(path)
         _reserve_lock(path)
         env = lmdb.open(
