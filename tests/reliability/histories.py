@@ -244,6 +244,9 @@ class Play:
 
     def do_reader(self) -> None:
         """Whoever reads the files has taken those that are there."""
+        if self.world.setting.links:
+            # Without an atomic rename, a file that was linked, taken away and is linked again cannot be told.
+            return
         world = self.world
         for descriptor, shipped in self.shipped.items():
             shipped.update(world.delivered(descriptor))

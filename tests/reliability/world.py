@@ -371,9 +371,9 @@ class World:
         return {path for path in self.files() if not os.path.basename(path).startswith(".")}
 
     def hidden(self) -> list[str]:
-        """Names of temporary files."""
+        """Names of temporary files, but for those of the directory's own name: they go after an hour."""
         names = [os.path.basename(path) for path in self.files()]
-        return [name for name in names if name.startswith(".") and name != MARKER]
+        return [name for name in names if name.startswith(".") and not name.startswith(MARKER)]
 
     def delivered(self, descriptor: str = "logs") -> Counter[Any]:
         """How often each entry is there; a file that is not whole, or is no longer what it was, is a problem."""
