@@ -143,9 +143,7 @@ def work() -> None:
     cache, output = Cache(os.path.join(directory, "state")), Output()
     cache.setup()
     output.setup()
-    config = ConnectorConfig(
-        name="demo", identity="example", connector="practice", key=TOKEN, url=url, lookback=300
-    )
+    config = ConnectorConfig(name="demo", identity="example", connector="practice", key=TOKEN, url=url, lookback=300)
     connector = PracticeConnector(config, {"runtime": "demo"}, cache=cache, output=output)
     connector.run()
     sys.exit(0 if connector.outcome == "succeeded" else 1)

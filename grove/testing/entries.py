@@ -125,12 +125,14 @@ def okta_entry(number: int) -> dict[str, Any]:
         "debugContext": {
             "debugData": {
                 "authnRequestId": _hex(chance, 32),
-                "behaviors": "{New Geo-Location=NEGATIVE, New Device=NEGATIVE, New IP=POSITIVE, Velocity=NEGATIVE}",
+                "authenticatorEnrollmentId": f"pae{_hex(chance, 17)}",
+                "behaviors": "{New IP=POSITIVE}",
                 "deviceFingerprint": _hex(chance, 32),
                 "dtHash": _hex(chance, 48),
                 "requestId": request,
                 "requestUri": "/idp/idx/identify",
                 "risk": "{reasons=Anomalous Location, level=" + chance.choice(("LOW", "MEDIUM", "HIGH")) + "}",
+                "traceId": _hex(chance, 32),
                 "url": "/idp/idx/identify?",
             }
         },
@@ -145,7 +147,7 @@ def okta_entry(number: int) -> dict[str, Any]:
             "asOrg": "example telecom",
             "domain": "example.net",
             "isProxy": False,
-            "isp": "example telecom limited",
+            "isp": "example telecom",
         },
         "severity": severity,
         "target": [
