@@ -51,6 +51,11 @@ class Disk:
 
     # --- what happened ---
 
+    def holds(self, place: Any) -> bool:
+        """Whether a path, or what an open descriptor stands for, is the root or lies below it."""
+        path = os.readlink(f"/proc/self/fd/{place}") if isinstance(place, int) else os.fspath(place)
+        return path == self.root or path.startswith(f"{self.root}{os.sep}")
+
     def made(self, path: Any, *_: Any) -> None:
         folder, name = self._place(path)
         folder.change((), {name: Folder()})
