@@ -6,7 +6,7 @@ connector has its own. Lists that belong together (`entries`, `pointers`) must b
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, final
+from typing import Any, NamedTuple, TypeVar, final
 
 _T = TypeVar("_T")
 _Hasher = Callable[[Any], str]
@@ -56,27 +56,16 @@ def rank(pointer: str) -> tuple[int, int] | None:
     (3, days since 1970) for YYYY-MM-DD. A time without a zone is UTC.
     """
 
-@final
-class Order:
-    """How the pointers of a page lie: made by `order`. Of equal pointers, `low` and `high` are the first."""
+class Order(NamedTuple):
+    """How the pointers of a page lie. Of equal pointers, `low` and `high` are the first; equals ascend and descend."""
 
-    @property
-    def kind(self) -> int: ...
-    @property
-    def low(self) -> str: ...
-    @property
-    def high(self) -> str: ...
-    @property
-    def low_rank(self) -> int: ...
-    @property
-    def high_rank(self) -> int: ...
-    @property
-    def ascending(self) -> bool:
-        """No pointer is below the one before it."""
-
-    @property
-    def descending(self) -> bool:
-        """No pointer is above the one before it."""
+    kind: int
+    low: str
+    high: str
+    low_rank: int
+    high_rank: int
+    ascending: bool
+    descending: bool
 
 def order(pointers: list[str]) -> Order | None:
     """The order of pointers that are all of one kind (see `rank`); None for others, and for none at all."""

@@ -1,5 +1,5 @@
-# cython: language_level=3, binding=True, overflowcheck=False
-# cython: warn.unused=True, warn.maybe_uninitialized=True
+# cython: language_level=3, binding=True
+# cython: warn.unused=True, warn.maybe_uninitialized=True, auto_pickle=False, autotestdict=False
 """Hashing, deduplication, pointers and encoding of pages of entries: bytes and dicts in, bytes and dicts out.
 
 Entries that orjson can write exactly take the fast road. What it would change or refuse (not-finite floats,
@@ -25,6 +25,7 @@ from bisect import bisect_left
 from collections import OrderedDict, defaultdict
 from email.utils import parsedate_tz
 from enum import Enum
+from typing import NamedTuple
 
 import orjson
 from blake3 import blake3
@@ -748,18 +749,14 @@ def rank(pointer: str) -> tuple | None:
     return (kind, _as_rank(kind, value))
 
 
-@cython.final
-cdef class Order:
-    cdef readonly int kind
-    cdef readonly str low
-    cdef readonly str high
-    cdef readonly object low_rank
-    cdef readonly object high_rank
-    cdef readonly bint ascending
-    cdef readonly bint descending
-
-    def __repr__(self):
-        return f"<Order of kind {self.kind} from {self.low!r} to {self.high!r}>"
+class Order(NamedTuple):
+    kind: int
+    low: str
+    high: str
+    low_rank: int
+    high_rank: int
+    ascending: bool
+    descending: bool
 
 
 def order(pointers: list) -> Order | None:
@@ -769,7 +766,7 @@ def order(pointers: list) -> Order | None:
     cdef bint ascending = True, descending = True
     for index in range(count):
         text = pointers[index]
-        if not isinstance(text, str):
+        if type(text) is not str:
             return None
         this = _parse_text(<str>text, &value)
         if this == UNSURE:
@@ -793,8 +790,9 @@ def order(pointers: list) -> Order | None:
         last = value
     if count == 0:
         return None
-    return _order_of(kind, pointers[low_at], pointers[high_at], _as_rank(kind, low), _as_rank(kind, high),
-                     ascending, descending)
+    return Order(
+        kind, pointers[low_at], pointers[high_at], _as_rank(kind, low), _as_rank(kind, high), ascending, descending
+    )
 
 
 cdef inline bint _less(const Value *left, const Value *right) noexcept nogil:
@@ -802,26 +800,15 @@ cdef inline bint _less(const Value *left, const Value *right) noexcept nogil:
 
 
 def _order_slowly(pointers):
-    ranks = [rank(text) if isinstance(text, str) else None for text in pointers]
+    ranks = [rank(text) if type(text) is str else None for text in pointers]
     if None in ranks or len({kind for kind, _ in ranks}) > 1:
         return None
     values = [value for _, value in ranks]
     low, high = min(values), max(values)
-    return _order_of(
+    return Order(
         ranks[0][0], pointers[values.index(low)], pointers[values.index(high)], low, high,
-        values == sorted(values),
-        values == sorted(values, reverse=True),
+        values == sorted(values), values == sorted(values, reverse=True),
     )
-
-
-cdef Order _order_of(
-    int kind, str low, str high, object low_rank, object high_rank, bint ascending, bint descending
-):
-    cdef Order result = Order.__new__(Order)
-    result.kind, result.low, result.high = kind, low, high
-    result.low_rank, result.high_rank = low_rank, high_rank
-    result.ascending, result.descending = ascending, descending
-    return result
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -937,7 +924,7 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
     cdef EncodedPage page = EncodedPage.__new__(EncodedPage)
     cdef Py_ssize_t index, count = len(entries), size
     cdef bytes tail, line
-    cdef _Writer writer = _Writer.__new__(_Writer, 1024 * count + 64)
+    cdef _Writer writer = _Writer.__new__(_Writer, min(1024 * count, 1 << 22) + 64)
     tail = b"}\n" if metadata is None else b',"_grove":' + _json(metadata) + b"}\n"
     page._ends = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
     if page._ends == NULL:
@@ -1122,6 +1109,9 @@ cdef class Seen:
         cdef _Known known
         if not pointers:
             return 0
+        for pointer in pointers:
+            if pointer is not None and not isinstance(pointer, str):
+                raise TypeError(f"A pointer is a {type(pointer).__name__}; it has to be a str or None.")
         if self._young_bytes and self._young_bytes + size > self._half:
             self._drop_old()
         delivered.pointers, delivered.page, delivered.hashes = list(pointers), page, hashes

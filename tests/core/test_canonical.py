@@ -1,9 +1,11 @@
 """Canonical bytes and hashes: one for each entry, whatever the road, and never one for two."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -168,7 +170,7 @@ def test_hashes_do_not_depend_on_the_process() -> None:
     hashes = {
         subprocess.run(
             [sys.executable, "-c", code],
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
             check=True,
@@ -176,6 +178,15 @@ def test_hashes_do_not_depend_on_the_process() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(hashes) == 1
+
+
+def test_threads_do_not_mix_their_hashes() -> None:
+    # Long input is hashed while other threads run.
+    entries = [{"n": n, "text": str(n) * (400_000 if n % 2 else 10)} for n in range(40)]
+    expected = [reference.hash_entry(entry) for entry in entries]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: _core.hash_entry(entries[n % 40]), range(400)))
+    assert found == expected * 10
 
 
 @given(st.lists(st.tuples(st.sampled_from(["1", "2", None, ""]), json_values), max_size=6))

@@ -196,6 +196,14 @@ def test_lists_of_different_length_are_refused() -> None:
             call()
 
 
+def test_pages_with_pointers_of_other_types_are_refused_whole() -> None:
+    seen = _core.Seen()
+    with pytest.raises(TypeError, match="list"):
+        seen.remember_hashes(["1", []], ["a", "b"])  # type: ignore[list-item]
+    assert seen.hashes("1") == set()
+    assert seen.unseen([{}], ["1"]) == [0]
+
+
 def test_an_entry_that_contains_itself() -> None:
     entry: dict[str, Any] = {}
     entry["self"] = [entry]
