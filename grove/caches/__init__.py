@@ -37,9 +37,7 @@ class BaseCache:
         """The value. NotFoundException where there is none; AccessException where the store does not answer."""
         raise NotImplementedException(f"{type(self).__module__} cannot read.")
 
-    def set(
-        self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None
-    ) -> None:
+    def set(self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None) -> None:
         """Store a value: with `not_set` only where there is none, with `constraint` only in the place of that value.
 
         ValueError for both at once; DataFormatException where the condition is not met; AccessException: unknown.

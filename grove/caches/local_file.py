@@ -60,9 +60,7 @@ class Handler(BaseCache):
             raise NotFoundException(f"Nothing is stored for {pk} ({sk}).")
         return found
 
-    def set(
-        self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None
-    ) -> None:
+    def set(self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None) -> None:
         """Store a value, under a condition. ConflictError where it is not met."""
         if not_set and constraint is not None:
             raise ValueError("not_set and constraint exclude each other")

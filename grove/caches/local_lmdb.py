@@ -342,9 +342,7 @@ def _refuse_foreign(path: Path) -> None:
     if found.st_uid != os.geteuid():
         raise AccessException(f"The cache directory {path} belongs to another user. Use one of your own.")
     if found.st_mode & 0o022:
-        raise AccessException(
-            f"The cache directory {path} can be written by other users. Run: chmod 700 {path}"
-        )
+        raise AccessException(f"The cache directory {path} can be written by other users. Run: chmod 700 {path}")
     kind = _file_system(path)
     if kind in NETWORK and not os.environ.get(ENV_FORCE):
         raise ConfigurationException(
@@ -499,9 +497,7 @@ class Handler(BaseCache):
             raise NotFoundException(f"Nothing is stored for {pk} ({sk}).")
         return found
 
-    def set(
-        self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None
-    ) -> None:
+    def set(self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None) -> None:
         """Store a value, under a condition. ConflictError where it is not met."""
         if not_set and constraint is not None:
             raise ValueError("not_set and constraint exclude each other")

@@ -85,7 +85,7 @@ class TestUnconditional(CacheContract):
     @pytest.fixture(autouse=True)
     def _without_constraint(self, request: pytest.FixtureRequest) -> None:
         source = inspect.getsource(request.function)
-        if "constraint=" in source and ".set(" in source or "_applies_its_batch" in request.node.name:
+        if ("constraint=" in source and ".set(" in source) or "_applies_its_batch" in request.node.name:
             pytest.skip("its set() takes no constraint, so nothing is fenced")
 
     def test_it_is_not_fenced(self, cache: BaseCache) -> None:

@@ -222,7 +222,8 @@ def test_a_mode_that_somebody_chose_is_left_alone(tmp_path):
     assert mode_of(tmp_path / "a") == 0o750
 
 
-def test_the_group_of_a_shared_directory_is_inherited(tmp_path):
+@pytest.mark.parametrize("umask", [0o077], indirect=True, ids=oct)
+def test_the_group_of_a_shared_directory_is_inherited(tmp_path, umask):
     os.chmod(tmp_path, 0o2755)
     files.make_directories(tmp_path / "a", tmp_path, 0o750)
     assert mode_of(tmp_path / "a") == 0o2750

@@ -434,6 +434,16 @@ def test_an_empty_mount_point_does_not_mean_published(root, make):
     assert list(visible(root).values()) == [PAYLOAD]
 
 
+def test_nor_does_a_copy_of_its_folders(root, make):
+    staged = make().stage(object_name(), PAYLOAD)
+    root.rename(root.parent / "unmounted")
+    root.mkdir()
+    handler = make()
+    handler.publish(handler.stage(object_name(part=1), PAYLOAD))
+    with pytest.raises(AccessException, match="not the directory in which it was staged"):
+        handler.publish(staged)
+
+
 def test_the_message_says_how_to_go_on_without_the_object(root, make):
     handler = make()
     staged = handler.stage(object_name(), PAYLOAD)
@@ -516,16 +526,19 @@ def test_days_before_the_run_began_are_left_alone(root, make):
     assert sorted(map(str, hidden(root))) == sorted(staged[age]["temp"] for age in (400, 1000))
 
 
-def test_sweeping_ignores_what_is_no_temporary_file(root, make):
+def test_sweeping_ignores_what_is_no_temporary_file(root, make, caplog):
     handler = make()
     folder = Path(handler.stage(object_name(), b"")["path"]).parent
     names = ["x.store-stream-1-1.tmp", ".x.store-stream-1-1", ".x.tmp", ".store-stream-1-1.other.tmp"]
     for name in names:
         (folder / name).write_bytes(b"")
     (folder.parent / "notes").mkdir()
+    (folder.parent / "notes" / ".x.store-stream-1-1.tmp").write_bytes(b"")
     (folder.parent / "31").symlink_to(folder)
     handler.sweep(object_name(), "store-stream-", date(2000, 1, 1), set())
     assert sorted(os.listdir(folder)) == sorted(names)
+    assert len(os.listdir(folder.parent / "notes")) == 1
+    assert caplog.records == []
 
 
 def test_a_sweep_that_fails_is_a_warning(root, make, monkeypatch, caplog):
@@ -551,3 +564,9 @@ def test_direct_callers_never_overwrite(root, make):
     assert hidden(root) == []
     day = datetime.now(UTC).strftime("%Y/%m")
     assert all(name.startswith(f"logs/okta/corp/{day}") for name in visible(root))
+
+
+def test_what_a_direct_caller_has_submitted_is_durable(root, make, faults):
+    faults.arm(None, None)
+    make().submit(PAYLOAD, "okta", "corp", "all")
+    assert faults.calls[-3:] == ["_rename", "_open", "_fsync"]
