@@ -332,12 +332,14 @@ class PracticeConnector(BaseConnector):
             query["since"] = self.since
         except NotFoundException:
             query["since"] = BEGINNING
-        if hasattr(self.configuration, "page_size"):
-            query["limit"] = str(self.configuration.page_size)
+        page_size = getattr(self.configuration, "page_size", None)
+        if page_size is not None:
+            query["limit"] = str(page_size)
         with requests.Session() as session:
             session.trust_env = False
             session.headers["Authorization"] = f"Bearer {self.key}"
-            url: str | None = str(self.configuration.url)
+            address: Any = self.configuration
+            url: str | None = str(address.url)
             while url is not None:
                 answer, page = self._ask(session, url, query)
                 self.save(page["entries"])
