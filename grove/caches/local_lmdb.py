@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import lmdb
 from blake3 import blake3
 
-from grove.caches import BaseCache, Batch, Key
+from grove.caches import BaseCache, Batch, Key, _lmdb_pages
 from grove.caches._directory import make_private
 from grove.exceptions import (
     AccessException,
@@ -34,12 +34,13 @@ ENV_FORCE = "GROVE_CACHE_LOCAL_LMDB_FORCE"
 
 MAP_SIZE = 1 << 28
 MAP_LIMIT = 1 << 40
+RESIZES = 64
 MAX_READERS = 1024
 LOCK_BYTES = 16384 + 64 * MAX_READERS
 KEY_LIMIT = 511
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "ceph", "glusterfs", "afs"})
 
-# A record: version, checksum over key and value, the value's bytes. Version 2 carries a key too long for LMDB.
+# A record: version, checksum over all else and the key, the value's bytes. Version 2 carries a key too long for LMDB.
 PLAIN = 1
 LONG_KEY = 2
 CHECKSUM = 8
@@ -52,6 +53,8 @@ FORMAT = b"1"
 
 def _store_key(key: Key) -> bytes:
     raw = f"{key.pk}\0{key.sk}".encode("utf-8", "surrogatepass")
+    if not key.pk or "\0" in key.pk:
+        raise ValueError("a partition key is not empty, and has no NUL in it")
     if len(raw) <= KEY_LIMIT:
         return raw
     return raw[:256] + b"\0\0" + blake3(raw).digest()
@@ -63,20 +66,27 @@ def _encode(key: Key, stored: bytes, value: str) -> bytes:
     data = value.encode("utf-8", "surrogatepass")
     raw = f"{key.pk}\0{key.sk}".encode("utf-8", "surrogatepass")
     if raw == stored:
-        return bytes((PLAIN,)) + _checksum(stored, data) + data
-    body = struct.pack("<I", len(raw)) + raw + data
-    return bytes((LONG_KEY,)) + _checksum(stored, body) + body
+        return _record(PLAIN, stored, data)
+    return _record(LONG_KEY, stored, struct.pack("<I", len(raw)) + raw + data)
 
 
-def _checksum(stored: bytes, body: bytes) -> bytes:
-    return blake3(stored + b"\0" + body).digest(CHECKSUM)
+def _record(version: int, stored: bytes, body: bytes) -> bytes:
+    return bytes((version,)) + _checksum(bytes((version,)), stored, body) + body
+
+
+def _checksum(version: bytes, stored: bytes, body: bytes) -> bytes:
+    return blake3(version + stored + b"\0" + body).digest(CHECKSUM)
+
+
+def _check_record(stored: bytes, record: bytes) -> None:
+    if record[1 : 1 + CHECKSUM] != _checksum(record[:1], stored, record[1 + CHECKSUM :]):
+        raise CorruptStateError(f"The cache's record for {_shown(stored)} is damaged. {_RESTORE}")
 
 
 def _decode(stored: bytes, record: bytes) -> tuple[Key, str]:
     """The key and value of a record. CorruptStateError names the key."""
+    _check_record(stored, record)
     version, body = record[:1], record[1 + CHECKSUM :]
-    if record[1 : 1 + CHECKSUM] != _checksum(stored, body):
-        raise CorruptStateError(f"The cache's record for {_shown(stored)} is damaged. {_RESTORE}")
     raw = stored
     if version == bytes((LONG_KEY,)):
         (size,) = struct.unpack_from("<I", body)
@@ -90,11 +100,13 @@ def _decode(stored: bytes, record: bytes) -> tuple[Key, str]:
     return Key(pk, sk), body.decode("utf-8", "surrogatepass")
 
 
-_RESTORE = "Restore the cache from a backup, or delete this record to start its stream again."
+_RESTORE = "Restore the cache from a backup, or move it away to start its streams again."
 
 
 def _shown(stored: bytes) -> str:
-    return stored.replace(b"\0", b" ").decode("utf-8", "replace")
+    # After two NULs follows the hash of a long key.
+    text, _, _ = stored.partition(b"\0\0")
+    return ascii(text.replace(b"\0", b" ").decode("utf-8", "replace"))
 
 
 # --- one environment per process ---
@@ -140,25 +152,8 @@ class _Store:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Any]:
         """A read transaction. AccessException where the environment cannot give one."""
-        with self._readers:
-            if self.closed:
-                raise AccessException(f"The cache in {self.path} is being opened anew; try again.")
-            self._reading += 1
+        txn = self._begin()
         try:
-            try:
-                txn = self._env.begin()
-            except lmdb.MapResizedError:
-                txn = None
-            except lmdb.Error as err:
-                raise self._failed(err) from err
-            if txn is None:
-                self._end_reading()
-                try:
-                    self._resize(0)
-                finally:
-                    with self._readers:
-                        self._reading += 1
-                txn = self._env.begin()
             with txn:
                 try:
                     yield txn
@@ -166,6 +161,25 @@ class _Store:
                     raise self._failed(err) from err
         finally:
             self._end_reading()
+
+    def _begin(self) -> Any:
+        """A read transaction, counted until `_end_reading`."""
+        for _ in range(RESIZES):
+            with self._readers:
+                if self.closed:
+                    raise AccessException(f"The cache in {self.path} is being opened anew; try again.")
+                self._reading += 1
+            try:
+                return self._env.begin()
+            except lmdb.MapResizedError:
+                self._end_reading()
+            except lmdb.Error as err:
+                self._end_reading()
+                raise self._failed(err) from err
+            # Another process has enlarged the map. Taking that over needs the writer to have ended, too.
+            with self._writing:
+                self._resize(0)
+        raise self._outgrown()
 
     def _end_reading(self) -> None:
         with self._readers:
@@ -217,7 +231,7 @@ class _Store:
     def _commit(self, requests: list[_Request]) -> None:
         if self.closed:
             raise AccessException(f"The cache in {self.path} is being opened anew; try again.")
-        while True:
+        for _ in range(RESIZES):
             try:
                 self._transact(requests)
                 return
@@ -231,24 +245,31 @@ class _Store:
             except lmdb.Error as err:
                 raise self._failed(err) from err
 
+        raise self._outgrown()
+
+    def _outgrown(self) -> CorruptStateError:
+        return CorruptStateError(f"The cache in {self.path} says that it is larger than it can be. {_RESTORE}")
+
     def _transact(self, requests: list[_Request]) -> None:
         with self._env.begin(write=True) as txn:
             for request in requests:
                 request.error = None
                 try:
                     _apply(txn, request.batch)
-                except (ConflictError, CorruptStateError, TypeError) as err:
+                except (ConflictError, CorruptStateError, TypeError, ValueError) as err:
                     request.error = err
 
     def _resize(self, size: int) -> None:
         with self._readers:
             while self._reading:
                 self._readers.wait()
-            self._env.set_mapsize(size)
+            if not self.closed:
+                try:
+                    self._env.set_mapsize(size)
+                except lmdb.Error as err:
+                    raise self._failed(err) from err
 
     def _failed(self, err: lmdb.Error) -> GroveException:
-        if isinstance(err, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
-            return CorruptStateError(f"The cache in {self.path} is damaged ({err}). {_RESTORE}")
         return _trouble(err, self.path)
 
 
@@ -271,12 +292,17 @@ def _apply(txn: Any, batch: Batch) -> None:
             txn.put(stored, data)
 
 
-def _trouble(err: Exception, path: Path) -> AccessException:
+def _trouble(err: lmdb.Error, path: Path) -> GroveException:
     text = str(err)
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    if isinstance(err, _DAMAGES):
+        return CorruptStateError(f"The cache in {path} is damaged or no LMDB ({text}). {_RESTORE}")
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
         if os.strerror(number) in text:
             return files.disk_error(OSError(number, os.strerror(number)), path)
     return AccessException(f"The cache in {path} failed: {text}.")
+
+
+_DAMAGES = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
 
 
 # --- opening ---
@@ -288,6 +314,7 @@ def _open(path: Path) -> Any:
         make_private(path)
         _refuse_foreign(path)
         _reserve_lock(path)
+        _check_start(path)
         env = lmdb.open(
             os.fspath(path),
             map_size=max(MAP_SIZE, _size(path / "data.mdb")),
@@ -303,8 +330,6 @@ def _open(path: Path) -> Any:
             f"The cache in {path} is in use by a process that shares no process ids with this one, such as "
             "another container. Give each container a cache of its own, or use one made for several hosts."
         ) from err
-    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.VersionMismatchError) as err:
-        raise CorruptStateError(f"The cache in {path} is damaged or no LMDB ({err}). {_RESTORE}") from err
     except lmdb.Error as err:
         raise _trouble(err, path) from err
     except OSError as err:
@@ -317,24 +342,60 @@ def _open(path: Path) -> Any:
     return env
 
 
+def _check_start(path: Path) -> None:
+    try:
+        fd = os.open(path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _lmdb_pages.check_page_size(fd)
+    except _lmdb_pages.Damaged as err:
+        raise _damaged(err, path) from err
+    finally:
+        os.close(fd)
+
+
 def _check(env: Any, path: Path) -> None:
-    info = env.info()
-    needed = (info["last_pgno"] + 1) * env.stat()["psize"]
-    if _size(path / "data.mdb") < needed:
-        raise CorruptStateError(f"The cache in {path} has been cut short. {_RESTORE}")
+    """Look at every page and record while nobody can write, then at the format, which a new cache gets here."""
     env.reader_check()
     try:
-        with env.begin() as txn:
-            found = txn.get(FORMAT_KEY)
-        if found is None:
-            with env.begin(write=True) as txn:
-                txn.put(FORMAT_KEY, FORMAT, overwrite=False)
-        elif found != FORMAT:
-            raise CorruptStateError(
-                f"The cache in {path} has format {found!r}, which a newer Grove wrote. Use that version."
-            )
+        for _ in range(RESIZES):
+            try:
+                with env.begin(write=True) as txn:
+                    _check_content(txn, env.stat()["psize"], path)
+                return
+            except lmdb.MapResizedError:
+                env.set_mapsize(0)
+    except _lmdb_pages.Damaged as err:
+        raise _damaged(err, path) from err
     except lmdb.Error as err:
         raise _trouble(err, path) from err
+    except OSError as err:
+        raise files.disk_error(err, path) from err
+    raise CorruptStateError(f"The cache in {path} says that it is larger than it can be. {_RESTORE}")
+
+
+def _check_content(txn: Any, page_size: int, path: Path) -> None:
+    found = None
+    fd = os.open(path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for stored, record in _lmdb_pages.records(fd, page_size):
+            if stored == FORMAT_KEY:
+                found = record
+            else:
+                _check_record(stored, record)
+    finally:
+        os.close(fd)
+    if found is None:
+        txn.put(FORMAT_KEY, FORMAT, overwrite=False)
+    elif found != FORMAT:
+        raise CorruptStateError(
+            f"The cache in {path} has format {found!r}, which a newer Grove wrote. Use that version."
+        )
+
+
+def _damaged(err: Exception, path: Path) -> CorruptStateError:
+    return CorruptStateError(f"The cache in {path} is damaged: {err}. {_RESTORE}")
 
 
 def _refuse_foreign(path: Path) -> None:
