@@ -989,6 +989,8 @@ cdef int _LINES_TO_COMPARE = 2
 cdef int _POINTER_BYTES = 160
 cdef int _HASH_BYTES = 250
 cdef tuple _INDEXES = tuple(range(4096))
+# How many pointers of a page are looked for one by one before all their places are noted.
+cdef int _LOOKS = 8
 
 
 @cython.final
@@ -998,22 +1000,33 @@ cdef class _Delivered:
     cdef list pointers
     cdef EncodedPage page
     cdef list hashes
-    cdef dict _places  # pointer -> indexes, made when the first pointer is met again
+    cdef object kind  # of the pointers; None where they cannot be compared
+    cdef object low, high  # their ends, as `rank` has them
+    cdef list noted  # the pointers under which the index has this; None for all
+    cdef int _looks
+    cdef dict _places  # pointer -> indexes, made when a few pointers were met again
     cdef dict _sets  # pointer -> hashes
     cdef Py_ssize_t _next  # the index after the line that was met last
 
     cdef list places(self, object pointer):
         if self._places is None:
-            self._places, self._sets = {}, {}
+            self._looks += 1
+            if self._looks <= _LOOKS:
+                return [index for index, known in enumerate(self.pointers) if known == pointer]
+            self._places = {}
             for index, known in enumerate(self.pointers):
                 self._places.setdefault(known, []).append(index)
-        return self._places[pointer]
+        return self._places.get(pointer, [])
 
     cdef set of(self, object pointer):
         """The hashes of the entries with this pointer."""
-        cdef list places = self.places(pointer)
-        cdef set found = self._sets.get(pointer)
+        cdef set found
+        cdef list places
+        if self._sets is None:
+            self._sets = {}
+        found = self._sets.get(pointer)
         if found is None:
+            places = self.places(pointer)
             if self.page is None:
                 found = {self.hashes[index] for index in places}
             else:
@@ -1028,6 +1041,8 @@ cdef class _Delivered:
         if self.page is None:
             return False
         places = self.places(pointer)
+        if not places:
+            return False
         first = bisect_left(places, self._next) if len(places) > 1 else 0
         for place in range(first, first + _LINES_TO_COMPARE):
             index = places[place % len(places)]
@@ -1064,11 +1079,12 @@ cdef class Seen:
     cdef set _anywhere
     cdef list _young
     cdef list _old
+    cdef list _apart  # what was delivered and is not in the index, because nothing came near its pointers since
     cdef Py_ssize_t _young_bytes
     cdef Py_ssize_t _half
 
     def __cinit__(self):
-        self._index, self._anywhere, self._young, self._old = {}, set(), [], []
+        self._index, self._anywhere, self._young, self._old, self._apart = {}, set(), [], [], []
 
     def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
         self._half = max_bytes // 2
@@ -1105,24 +1121,81 @@ cdef class Seen:
 
     cdef int _deliver(self, list pointers, EncodedPage page, list hashes, Py_ssize_t size) except -1:
         cdef _Delivered delivered = _Delivered.__new__(_Delivered)
-        cdef PyObject *found
-        cdef _Known known
+        cdef bint every = True
         if not pointers:
             return 0
         for pointer in pointers:
-            if pointer is not None and not isinstance(pointer, str):
-                raise TypeError(f"A pointer is a {type(pointer).__name__}; it has to be a str or None.")
+            if type(pointer) is not str:
+                if pointer is not None and not isinstance(pointer, str):
+                    raise TypeError(f"A pointer is a {type(pointer).__name__}; it has to be a str or None.")
+                every = False
         if self._young_bytes and self._young_bytes + size > self._half:
             self._drop_old()
         delivered.pointers, delivered.page, delivered.hashes = list(pointers), page, hashes
         self._young.append(delivered)
         self._young_bytes += size
-        for pointer in delivered.pointers:
+        lies = order(delivered.pointers) if every else None
+        if lies is None:
+            self._enter(delivered, delivered.pointers)
+        else:
+            # Pages mostly go one way: what nothing comes near again need not be looked up.
+            delivered.kind, delivered.low, delivered.high = lies.kind, lies.low_rank, lies.high_rank
+            delivered.noted = []
+            self._apart.append(delivered)
+        return 0
+
+    cdef int _enter(self, _Delivered delivered, object pointers) except -1:
+        """Put these pointers of a delivery into the index."""
+        cdef PyObject *found
+        cdef _Known known
+        for pointer in pointers:
             found = PyDict_SetDefault(self._index, pointer, delivered)
             if found != <PyObject *>delivered:
                 known = self._known(pointer)
                 if not known.pages or known.pages[-1] is not delivered:
-                    known.pages.append(delivered)
+                    if delivered not in known.pages:
+                        known.pages.append(delivered)
+        return 0
+
+    cdef int _approach(self, list pointers) except -1:
+        """A page with these pointers is asked about: enter what lies near it."""
+        cdef _Delivered delivered
+        cdef object near = None, kind = None, low = None, high = None
+        cdef list apart
+        if None not in pointers:
+            near = order(pointers)
+        if near is None:
+            given = [pointer for pointer in pointers if pointer is not None]
+            near = order(given) if len(given) < len(pointers) else None
+            if near is None and not given:
+                return 0
+        apart = []
+        if near is not None:
+            kind, low, high = near.kind, near.low_rank, near.high_rank
+        for item in self._apart:
+            delivered = <_Delivered>item
+            if near is not None and (
+                kind != delivered.kind or low > delivered.high or high < delivered.low
+            ):
+                apart.append(delivered)
+            elif (
+                near is not None
+                and (low == delivered.high or high == delivered.low)
+                and delivered.low != delivered.high
+                and low != high
+            ):
+                # They only touch: entries that share a pointer across a page's edge.
+                shared = [
+                    pointer for pointer in set(delivered.pointers).intersection(pointers)
+                    if pointer not in delivered.noted
+                ]
+                self._enter(delivered, shared)
+                delivered.noted.extend(shared)
+                apart.append(delivered)
+            else:
+                delivered.noted = None
+                self._enter(delivered, delivered.pointers)
+        self._apart = apart
         return 0
 
     cdef int _drop_old(self) except -1:
@@ -1130,7 +1203,9 @@ cdef class Seen:
         cdef _Known known
         for item in self._old:
             delivered = <_Delivered>item
-            for pointer in delivered.pointers:
+            if delivered.noted is not None:
+                self._apart.remove(delivered)
+            for pointer in delivered.pointers if delivered.noted is None else delivered.noted:
                 found = self._index.get(pointer)
                 if found is delivered:
                     del self._index[pointer]
@@ -1144,15 +1219,21 @@ cdef class Seen:
         return 0
 
     def hashes(self, pointer: str) -> set:
-        cdef set result
+        cdef set result = set()
+        cdef _Delivered delivered
         found = self._index.get(pointer)
-        if found is None:
-            return set()
         if type(found) is _Delivered:
-            return (<_Delivered>found).of(pointer).copy()
-        result = (<_Known>found).hashes.copy()
-        for item in (<_Known>found).pages:
-            result |= (<_Delivered>item).of(pointer)
+            result |= (<_Delivered>found).of(pointer)
+        elif found is not None:
+            result |= (<_Known>found).hashes
+            for item in (<_Known>found).pages:
+                result |= (<_Delivered>item).of(pointer)
+        place = rank(pointer) if self._apart and pointer is not None else None
+        if place is not None:
+            for item in self._apart:
+                delivered = <_Delivered>item
+                if delivered.kind == place[0] and delivered.low <= place[1] <= delivered.high:
+                    result |= delivered.of(pointer)
         return result
 
     def unseen(self, entries: list, pointers: list, hasher=None) -> list:
@@ -1160,6 +1241,8 @@ cdef class Seen:
         cdef list result
         cdef PyObject *found
         _same_length(entries, pointers)
+        if self._apart:
+            self._approach(pointers)
         for index in range(count):
             pointer = pointers[index]
             if PyDict_GetItemWithError(self._index, pointer) != NULL or (pointer is None and self._anywhere):
