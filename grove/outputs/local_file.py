@@ -283,8 +283,8 @@ class Handler(BaseOutput):
 
 def _remove_stale(root: str) -> None:
     """Remove what processes that died while they named the directory have left there, an hour ago or longer."""
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(root):
+    with contextlib.suppress(OSError), os.scandir(root) as entries:
+        for entry in entries:
             mine = entry.name.startswith(f"{MARKER}.") and entry.name.endswith(".tmp")
             if mine and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE:
                 files.remove(entry.path)

@@ -182,6 +182,22 @@ def test_a_link_that_was_left_behind_is_finished(pair):
     assert final.read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_the_old_name_of_a_link_goes_after_the_new_one_is_durable(tmp_path, monkeypatch, left_behind):
+    """Otherwise a loss of power could take both."""
+    hard_links(monkeypatch)
+    temp, final = tmp_path / "temp", tmp_path / "final"
+    temp.write_bytes(b"new")
+    if left_behind:
+        os.link(temp, final)
+    calls = []
+    for seam in ("_fsync", "_unlink"):
+        call = getattr(files, seam)
+        monkeypatch.setattr(files, seam, lambda *args, call=call, seam=seam: (calls.append(seam), call(*args)))
+    files.publish(temp, final)
+    assert calls == ["_fsync", "_unlink"]
+
+
 def test_other_errors_are_not_hidden(pair, monkeypatch):
     temp, final = pair
     monkeypatch.setattr(files, "_rename", fail_with(errno.EROFS))

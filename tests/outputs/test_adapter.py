@@ -159,6 +159,15 @@ def patched():
     return output
 
 
+def test_a_submit_put_in_place_by_a_test_may_take_less():
+    output = Today()
+    submit_with(output, **ARGUMENTS)
+    got = []
+    output.submit = lambda data: got.append(data)
+    submit_with(output, **ARGUMENTS)
+    assert got == [b"data"]
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

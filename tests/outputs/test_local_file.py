@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -194,6 +195,17 @@ def test_a_link_with_the_very_name_is_not_followed(root, make, what):
     with pytest.raises(AccessException):
         handler.publish(handler.stage(object_name(attempt="store-stream-1-1" if what == "temp" else "a-b-1-2"), b"x"))
     assert target.read_bytes() == b"precious"
+
+
+def test_a_link_to_the_same_content_is_not_the_object(root, make):
+    target = root.parent / "target"
+    target.write_bytes(PAYLOAD)
+    handler = make()
+    staged = handler.stage(object_name(), PAYLOAD)
+    os.symlink(target, staged["path"])
+    with pytest.raises(AccessException, match="never overwritten"):
+        handler.publish(staged)
+    assert os.path.exists(staged["temp"])
 
 
 def test_names_of_any_length_can_be_staged(root, make):
@@ -518,11 +530,32 @@ def test_an_object_with_other_content_is_reported_by_name(root, make):
     assert staged["path"] in str(caught.value)
 
 
+@pytest.mark.parametrize("age", [0, 3599, 3601])
+def test_what_dead_processes_left_beside_the_marker_is_removed_in_time(root, make, age):
+    make()
+    left = root / f"{MARKER}.{'f' * 32}.tmp"
+    left.write_bytes(b"")
+    other = root / ".someone-else.tmp"
+    other.write_bytes(b"")
+    for path in (left, other):
+        os.utime(path, (time.time() - age, time.time() - age))
+    make()
+    assert left.exists() is (age < 3600)
+    assert other.exists()
+
+
+def test_a_marker_that_was_found_is_made_durable(root, make, faults):
+    make()
+    faults.arm(None, None)
+    make()
+    assert faults.calls == ["_open", "_fsync"]
+
+
 def test_days_before_the_run_began_are_left_alone(root, make):
     handler = make()
     ages = (0, 1, 40, 400, 1000)
     staged = {age: handler.stage(object_name(moment=MOMENT - timedelta(days=age)), b"") for age in ages}
-    handler.sweep(object_name(), "store-stream-", MOMENT.date() - timedelta(days=40), set())
+    assert handler.sweep(object_name(), "store-stream-", MOMENT.date() - timedelta(days=40), set()) is True
     assert sorted(map(str, hidden(root))) == sorted(staged[age]["temp"] for age in (400, 1000))
 
 
@@ -549,7 +582,7 @@ def test_a_sweep_that_fails_is_a_warning(root, make, monkeypatch, caplog):
         raise OSError(errno.EIO, "EIO")
 
     monkeypatch.setattr(files, "_unlink", refuse)
-    handler.sweep(object_name(), "store-stream-", MOMENT.date(), set())
+    assert handler.sweep(object_name(), "store-stream-", MOMENT.date(), set()) is False
     assert [record.getMessage() for record in caplog.records] == [
         "Temporary files of an earlier run could not be removed."
     ]
