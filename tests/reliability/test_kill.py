@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,8 @@ def _fork(root: Path, moments: int, newest_first: bool) -> int:
         # Every record that was left there has to be whole.
         assert all(value for _, value in LmdbCache().scan(""))
         code = 0 if collect(moments, newest_first).outcome == "succeeded" else 2
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
