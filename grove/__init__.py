@@ -25,11 +25,41 @@ if TYPE_CHECKING:
         secrets,
         types,
     )
-    from grove._core import canonical, hash_entry
+    from grove._core import (
+        PointerPath,
+        Seen,
+        canonical,
+        copy_entry,
+        dedup_by_pointer,
+        encode,
+        group_hashes,
+        gzip,
+        hash_entry,
+        order,
+        pointer_path,
+        rank,
+    )
 
-_CORE = frozenset({"canonical", "hash_entry"})
+_CORE = frozenset(
+    {
+        "PointerPath",
+        "Seen",
+        "canonical",
+        "copy_entry",
+        "dedup_by_pointer",
+        "encode",
+        "group_hashes",
+        "gzip",
+        "hash_entry",
+        "order",
+        "pointer_path",
+        "rank",
+    }
+)
 
 __all__ = [
+    "PointerPath",
+    "Seen",
     "__copyright__",
     "__license__",
     "__title__",
@@ -39,14 +69,22 @@ __all__ = [
     "configs",
     "connectors",
     "constants",
+    "copy_entry",
+    "dedup_by_pointer",
+    "encode",
     "entrypoints",
     "exceptions",
+    "group_hashes",
+    "gzip",
     "hash_entry",
     "helpers",
     "logging",
     "models",
+    "order",
     "outputs",
+    "pointer_path",
     "processors",
+    "rank",
     "secrets",
     "types",
 ]
