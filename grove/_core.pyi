@@ -78,6 +78,9 @@ class EncodedPage:
     def data(self) -> bytes:
         """One line of UTF-8 for each entry, each ending in a newline."""
 
+    def shrink(self, packed: bytes) -> None:
+        """Keep `packed`, which has to be `gzip(self.data)`, in place of the lines, where it is shorter."""
+
     @property
     def count(self) -> int: ...
     def __len__(self) -> int: ...

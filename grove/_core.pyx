@@ -820,14 +820,15 @@ cdef str _GROVE = "_grove"
 
 @cython.final
 cdef class EncodedPage:
-    cdef readonly bytes data
+    cdef bytes _data  # None while only the compressed form is kept
+    cdef bytes _packed
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t *_ends  # where each line ends, after its newline
     cdef Py_ssize_t _tail  # how many bytes at the end of a line are not its entry's
     cdef dict _hashes  # index -> hash, where the line does not tell
 
     def __cinit__(self):
-        self.data = b""
+        self._data = b""
         self._hashes = {}
 
     def __dealloc__(self):
@@ -836,21 +837,35 @@ cdef class EncodedPage:
     def __len__(self) -> int:
         return self.count
 
+    @property
+    def data(self) -> bytes:
+        if self._data is None:
+            self._data = gunzip(self._packed)
+            self._packed = None
+        return self._data
+
+    def shrink(self, packed: bytes) -> None:
+        # The memory of the lines is wanted for the next page; they are hardly ever read again.
+        if self._data is not None and PyBytes_GET_SIZE(packed) < PyBytes_GET_SIZE(self._data):
+            self._packed, self._data = packed, None
+
     cdef bytes _body(self, Py_ssize_t index):
         """The JSON of the entry itself, cut from its line."""
+        cdef bytes data = self.data
         cdef Py_ssize_t start = self._ends[index - 1] if index else 0
         cdef Py_ssize_t size = self._ends[index] - start - self._tail
-        cdef bytes body = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.data) + start, size + 1)
+        cdef bytes body = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, size + 1)
         PyBytes_AS_STRING(body)[size] = c"}"
         return body
 
     cdef bint _is_line(self, Py_ssize_t index, bytes body):
         """Whether this is the JSON of an entry, byte by byte. False does not say that the entry differs."""
+        cdef bytes data = self.data
         cdef Py_ssize_t start = self._ends[index - 1] if index else 0
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body) - 1
         return (
             self._ends[index] - start - self._tail == size
-            and memcmp(PyBytes_AS_STRING(self.data) + start, PyBytes_AS_STRING(body), size) == 0
+            and memcmp(PyBytes_AS_STRING(data) + start, PyBytes_AS_STRING(body), size) == 0
             and index not in self._hashes
         )
 
@@ -960,7 +975,7 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
                 writer.add(PyBytes_AS_STRING(tail) + 1, page._tail - 1)
         page._ends[index] = writer.used
         page.count = index + 1
-    page.data = writer.finish()
+    page._data = writer.finish()
     return page
 
 
@@ -977,6 +992,10 @@ def gzip(data: bytes, level: int = 1) -> bytes:
     if isal_zlib is not None:
         return isal_zlib.compress(data, level, 31)
     return zlib.compress(data, _ZLIB_LEVELS[level], 31)
+
+
+cdef bytes gunzip(bytes data):
+    return (zlib if isal_zlib is None else isal_zlib).decompress(data, 31)
 
 
 # ------------------------------------------------------------------------------------------------------------

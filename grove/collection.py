@@ -78,6 +78,7 @@ class Page:
     rejected: list[tuple[Any, str]] = field(default_factory=list)
     hashes: list[str] | None = None
     encoded: _core.EncodedPage | None = None
+    packed: bytes | None = None
 
 
 class Collection:

@@ -303,6 +303,8 @@ class BaseConnector:
             if page.rejected:
                 self._write_quarantine(page.rejected)
             run.commit(page, self.LOG_ORDER, cursor)
+            if page.encoded is not None and page.packed is not None:
+                page.encoded.shrink(page.packed)
             self._save_windows()
             self.finalize()
         except BaseException as err:
@@ -343,7 +345,10 @@ class BaseConnector:
             return bytes(self._output.serialize(data=data, metadata=metadata))
         page = self._page
         if page is not None and page.encoded is not None and data is page.kept:
-            return self._output.pack(page.encoded.data)
+            packed = self._output.pack(page.encoded.data)
+            if type(self._output).pack is BaseOutput.pack:
+                page.packed = packed
+            return packed
         return self._output.pack(_encode(data, metadata).data)
 
     def _write_quarantine(self, rejected: list[tuple[Any, str]]) -> None:

@@ -181,3 +181,25 @@ def test_gzip_leaves_the_interpreter_free() -> None:
     worker.join()
     # Were it held, this thread would get a turn or two.
     assert turns > 100
+
+
+def test_a_shrunk_page_still_knows_its_lines_and_hashes() -> None:
+    entries = [{"id": number, "text": "é" * 200} for number in range(50)]
+    page = _core.encode(entries, {"source": "x"})
+    data = page.data
+    page.shrink(_core.gzip(data))
+    assert [page.hash(index) for index in range(50)] == [_core.hash_entry(entry) for entry in entries]
+    assert page.data == data
+    page.shrink(data + b"longer")
+    assert page.data == data
+
+
+def test_what_a_shrunk_page_delivered_is_still_known() -> None:
+    entries = [{"id": number} for number in range(50)]
+    pointers = [str(number) for number in range(50)]
+    page = _core.encode(entries, {"source": "x" * 1000})
+    seen = _core.Seen()
+    seen.remember(pointers, page)
+    page.shrink(_core.gzip(page.data))
+    assert seen.unseen([*entries[10:20], {"id": 10, "other": 1}], [*pointers[10:20], "10"]) == [10]
+    assert seen.hashes("7") == {_core.hash_entry({"id": 7})}
