@@ -50,9 +50,12 @@ class Handler(BaseOutput):
         }
         # The entries are JSON already: what surrounds them is written once, and put around each.
         start = json.dumps(origin, separators=(",", ":"))[:-1].encode() + b',"message":'
-        lines = [start + line + b"}\n" for raw in data.split(b"\n") if (line := raw.strip())]
+        pieces: list[bytes] = []
+        for raw in data.split(b"\n"):
+            if line := raw.strip():
+                pieces += (start, line, b"}\n")
         try:
-            _stdout.write(b"".join(lines))
+            _stdout.write(b"".join(pieces))
         except BrokenPipeError as err:
             raise AccessException(
                 "Standard output was closed by whatever reads it. See why that ended, then run again."

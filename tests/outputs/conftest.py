@@ -1,5 +1,10 @@
 """Handlers over a folder of their own, and what a reader sees in it."""
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 pytest.register_assert_rewrite("grove.testing.output_contract")
@@ -12,6 +17,14 @@ def root(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def memory():
+    """A folder in memory, where there is one: for tests that sync thousands of times."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -118,14 +118,6 @@ TEXT = (
 )
 
 
-@pytest.fixture(scope="module")
-def memory():
-    """A folder in memory, where there is one: two thousand names make many directories."""
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    yield folder
-    shutil.rmtree(folder)
-
-
 def test_no_name_leaves_the_root_and_none_is_used_twice(memory):
     root = memory / "root"
     root.mkdir()
@@ -281,9 +273,9 @@ def deliver(handler, **name):
     handler.settle([staged], [])
 
 
-def count_of(root, make, faults, action):
+def count_of(memory, make, faults, action):
     """How many calls an action makes in a fresh folder."""
-    handler = make(path=tempfile.mkdtemp(dir=root.parent))
+    handler = make(path=tempfile.mkdtemp(dir=memory))
     local_file._durable.clear()
     faults.arm(None, None)
     action(handler)
@@ -299,11 +291,11 @@ ACTIONS = pytest.mark.parametrize("action", [deliver, submit], ids=lambda action
 
 @ACTIONS
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
-def test_an_error_at_any_step_leaves_no_half_file(root, make, faults, action, code):
-    steps = count_of(root, make, faults, action)
+def test_an_error_at_any_step_leaves_no_half_file(memory, make, faults, action, code):
+    steps = count_of(memory, make, faults, action)
     assert steps > 20
     for step in range(steps):
-        handler = make(path=(folder := tempfile.mkdtemp(dir=root.parent)))
+        handler = make(path=(folder := tempfile.mkdtemp(dir=memory)))
         local_file._durable.clear()
         faults.arm(step, OSError(code, os.strerror(code)))
         with pytest.raises(AccessException) as caught:
@@ -327,9 +319,9 @@ def test_an_error_at_any_step_leaves_no_half_file(root, make, faults, action, co
 
 
 @ACTIONS
-def test_the_end_of_the_process_at_any_step_leaves_no_half_file(root, make, faults, action):
-    for step in range(count_of(root, make, faults, action)):
-        handler = make(path=(folder := tempfile.mkdtemp(dir=root.parent)))
+def test_the_end_of_the_process_at_any_step_leaves_no_half_file(memory, make, faults, action):
+    for step in range(count_of(memory, make, faults, action)):
+        handler = make(path=(folder := tempfile.mkdtemp(dir=memory)))
         local_file._durable.clear()
         faults.arm(step, Crash(), dead=True)
         with pytest.raises(Crash):
