@@ -22,6 +22,7 @@ from grove.exceptions import (
 from grove.helpers import clock
 from grove.helpers.signals import Mailbox, Stop
 from grove.models import ConnectorConfig
+from grove.recovery import recover_unconfigured
 from grove.runtime import Documents, Handlers, Settings, load_documents, prepare
 
 __all__ = [
@@ -131,6 +132,8 @@ class Collector:
             logger.warning("There is nothing to collect: no enabled configuration document was found.")
             return report
         handlers = Handlers(self._settings)
+        configured = {(config.reference(), config.operation) for config in streams}
+        recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
         for config in streams:
             self._waiting.put(config)
         workers = min(self._settings.workers, len(streams))

@@ -18,7 +18,7 @@ LAYERS = (
     ("_core",),
     ("models", "logging", "helpers"),
     ("caches", "outputs", "configs", "secrets", "processors", "http"),
-    ("state", "window", "lookback", "lease", "delivery", "collection"),
+    ("state", "window", "lookback", "lease", "delivery", "collection", "recovery"),
     ("connectors",),
     ("runtime", "oneshot", "entrypoints", "cli", "testing"),
 )
