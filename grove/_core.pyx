@@ -25,6 +25,7 @@ from bisect import bisect_left
 from collections import OrderedDict, defaultdict
 from email.utils import parsedate_tz
 from enum import Enum
+from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
@@ -312,7 +313,7 @@ class _Frame:
         if isinstance(value, dict):
             members = [(_key_of(key), item) for key, item in value.items()]
             if is_canonical:
-                members.sort(key=_utf8_of_first)
+                members.sort(key=itemgetter(0))  # by code point, which is how orjson sorts their UTF-8
             self.keys = [key for key, _ in members]
             self.children = [item for _, item in members]
         self.starts = []  # where the text of each child begins in `parts`
@@ -321,15 +322,10 @@ class _Frame:
     def sort_by_value(self, parts):
         """Some keys became the same as text: put their members in the order of their values."""
         members = [
-            (key.encode("utf-8", "surrogatepass"), b"".join(parts[start:end]), _quoted(key))
-            for key, start, end in zip(self.keys, self.starts, self.ends, strict=True)
+            (key, b"".join(parts[start:end])) for key, start, end in zip(self.keys, self.starts, self.ends, strict=True)
         ]
         del parts[self.starts[0] - 1:]
-        parts.append(b",".join([key + b":" + text for _, text, key in sorted(members)]))
-
-
-def _utf8_of_first(pair):
-    return pair[0].encode("utf-8", "surrogatepass")
+        parts.append(b",".join([_quoted(key) + b":" + text for key, text in sorted(members)]))
 
 
 # ------------------------------------------------------------------------------------------------------------

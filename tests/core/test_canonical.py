@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from grove import _core
 from grove.exceptions import DataFormatException
 from tests import reference
-from tests.strategies import Text, json_values, wild_values
+from tests.strategies import Colour, Level, Mode, Text, json_values, wild_values
 
 
 @given(json_values | wild_values)
 @example({1: "a", "1": "b", Text("1"): "c"})
 @example({"a!": 1, "a": 2, 'a"': 3, "a\x00": 4, 5: float("nan")})
+@example([Colour.ODD, {"a": Colour.ODD}, Colour.BOTH, Colour.EXACT, Level.HIGH, {Colour.ODD: Mode.ON}])
+@example({"\ue000": 1, "\ud800": 2, "\U00010000": 3, "\uffff": 4, "\x7f": 5, "\x80": 6})
 @example({True: {2: 1, "2": 0}, "true": [float("inf")], "\ud800": None})
 def test_canonical_and_hash_are_those_of_the_reference(value: Any) -> None:
     assert _core.canonical(value) == reference.canonical(value)

@@ -135,7 +135,14 @@ def test_copies_of_any_depth(depth: int) -> None:
     value: Any = {"leaf": [1]}
     for level in range(depth):
         value = [value, level] if level % 3 == 0 else {"a": value} if level % 3 == 1 else (value,)
-    assert _core.canonical(_core.copy_entry(value)) == _core.canonical(value)
+    made = _core.copy_entry(value)
+    assert _core.canonical(made) == _core.canonical(value)
+    while type(value) in (list, dict, tuple) and value:
+        assert type(made) is type(value)
+        assert made is not value
+        key = next(iter(value)) if isinstance(value, dict) else 0
+        value, made = value[key], made[key]
+    assert made == value
 
 
 def test_a_copy_of_what_contains_itself_is_refused() -> None:

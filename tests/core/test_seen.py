@@ -21,7 +21,14 @@ small_entries = st.fixed_dictionaries(
 ) | st.sampled_from([{}, {"_grove": 1}, {"_grove": {"id": 1}}, {"id": 1, "x": 2**70}, {"x": 1, "id": 0}, {1: 1}])
 hashes = st.lists(small_entries.map(reference.hash_entry), max_size=3)
 legacy = st.lists(small_entries.map(reference.legacy_hash), max_size=2)
-pages = st.lists(st.tuples(pointers, small_entries), max_size=6)
+# Pages whose pointers can be compared, so that some lie apart, some touch, and some overlap.
+ranges = st.builds(
+    lambda start, steps, entries: [(str(start + step), entry) for step, entry in zip(steps, entries, strict=False)],
+    st.integers(0, 8),
+    st.lists(st.integers(0, 2), max_size=6),
+    st.lists(small_entries, max_size=6),
+)
+pages = st.lists(st.tuples(pointers, small_entries), max_size=6) | ranges
 steps = st.one_of(
     st.tuples(st.just("add"), pointers.filter(bool), hashes),
     st.tuples(st.just("legacy"), pointers.filter(bool), legacy),
@@ -61,7 +68,7 @@ def test_seen_is_that_of_the_model(script: list[Any]) -> None:
                 seen.remember(texts, _core.encode(entries, None))
                 model.remember(texts, entries)
                 assert seen.unseen(entries, texts) == []
-        for text in ("1", "2"):
+        for text in ("1", "2", "5"):
             assert seen.hashes(text) == model.hashes(text)
 
 
@@ -75,6 +82,14 @@ def test_a_hasher_stands_in(first: list[Any], second: list[Any]) -> None:
     known = {(text, hasher(entry)) for text, entry in first}
     fresh = seen.unseen([entry for _, entry in second], [text for text, _ in second], hasher)
     assert fresh == [i for i, (text, entry) in enumerate(second) if (text, hasher(entry)) not in known]
+
+
+def test_a_line_that_reads_the_same_is_not_the_same_entry() -> None:
+    entries = [{"a": float("nan")}, {1: 1}, {"_grove": 1}]
+    seen = _core.Seen()
+    seen.remember(["p", "q", "r"], _core.encode(entries, {"c": 1}))
+    assert seen.unseen([{"a": "NaN"}, {"1": 1}, {}], ["p", "q", "r"]) == [0, 2]
+    assert seen.unseen(entries, ["p", "q", "r"]) == []
 
 
 def test_entries_with_new_pointers_are_not_hashed() -> None:
@@ -166,6 +181,38 @@ def test_what_was_added_is_never_forgotten() -> None:
         texts, entries = page_of(number)
         seen.remember([*texts, "0-0"], _core.encode([*entries, {"tie": number}], None))
     assert seen.unseen([{"boundary": 1}, {"tie": 0}, {"tie": 19}], ["0-0"] * 3) == [1]
+
+
+@pytest.mark.parametrize("pointer", ["x", "5", "2025-03-04"])
+def test_what_was_added_outlives_the_page_that_shared_its_pointer(pointer: str) -> None:
+    seen = _core.Seen(1_000)
+    seen.add(pointer, [_core.hash_entry({"boundary": 1})])
+    seen.remember([pointer], _core.encode([{"tie": 1}], None))
+    assert seen.unseen([{"boundary": 1}, {"tie": 1}], [pointer] * 2) == []
+    for number in range(20):
+        texts, entries = page_of(number)
+        seen.remember(texts, _core.encode(entries, None))
+    assert seen.unseen([{"boundary": 1}, {"tie": 1}], [pointer] * 2) == [1]
+    assert seen.hashes(pointer) == {_core.hash_entry({"boundary": 1})}
+
+
+@pytest.mark.parametrize("step", [1, 7, 10, -7, -10, 0])
+def test_forgetting_works_whichever_way_the_pointers_go(step: int) -> None:
+    """Pages of 10 integers that overlap, touch or lie apart; the last three are always known, the first ones not."""
+    sizes = [{"n": n, "text": "x" * 100} for n in range(10)]
+    seen = _core.Seen(8 * (len(_core.encode(sizes, None).data) + 1_600))
+    history: list[tuple[list[str], list[Any]]] = []
+    for number in range(60):
+        texts = [str(1_000 + step * number + n) for n in range(10)]
+        entries = [{"page": number, "n": n, "text": "x" * 100} for n in range(10)]
+        assert seen.unseen(entries, texts) == list(range(10))
+        seen.remember(texts, _core.encode(entries, None))
+        history.append((texts, entries))
+        for texts, entries in history[-3:]:
+            assert seen.unseen(entries, texts) == []
+            assert seen.hashes(texts[0]) >= {_core.hash_entry(entries[0])}
+    for texts, entries in history[:40]:
+        assert seen.unseen(entries, texts) == list(range(10))
 
 
 def test_one_pointer_for_every_entry() -> None:
