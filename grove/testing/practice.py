@@ -1,375 +1,493 @@
-"""A log API on loopback to practise on: it pages, filters and fails as real ones do, and keeps the truth.
+"""A log API to practise on: it pages, filters and fails as real ones do, and keeps the truth.
 
-    with PracticeAPI(okta_entries(1_000), newest_first=True) as api:
-        api.fail(503, after=2)
-        ...  # collect from api.url, then compare(api.offered, read_delivered(folder))
+    with PracticeAPI(1_000, order="newest_first", page_size=100) as api:
+        api.fault(3, status(503))                       # the third request from now on
+        api.before(5, lambda: api.offer(2, tied=True))  # entries that arrive in the middle
+        connector = api.connector(cache=cache, output=output)
+        connector.run()                                 # fails at the third page
+        connector.run()
+    report = api.compare(read_delivered(folder))
+    assert report.exact, report
 
-`GET /events?since=…&limit=…` with `Authorization: Bearer practice` answers `{"entries": […], "next_cursor": …}`, or
-with a `Link` header to the next page. `since` is inclusive, and no finer than the API's granularity.
+`GET {url}?since=&until=&limit=` with `Authorization: Bearer {token}` answers `{"entries": [...]}` and where the next
+page is. Without the `with` there is no server: `page()` answers in this process, thousands of times a second, and
+`connector()` asks it that way.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import gzip
 import json
 import threading
 import time
-from bisect import bisect_left, insort
-from collections import Counter
+import zlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, get_args
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import orjson
-import requests
-
-from grove._core import rank
-from grove.connectors import BaseConnector
-from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
-from grove.exceptions import NotFoundException, RateLimitException, RequestFailedException
+from grove.exceptions import RequestFailedException
+from grove.models import ConnectorConfig
+from grove.testing.practice_connector import NewestFirstConnector, PracticeConnector
+from grove.testing.practice_faults import Fault, Reply
+from grove.testing.practice_server import Server
+from grove.testing.practice_shapes import BEGINNING, SHAPES, Entry, Shape
+from grove.testing.practice_truth import Report, compare, read_delivered
 
 __all__ = [
-    "Fault",
+    "TOKEN",
+    "Granularity",
     "NewestFirstConnector",
+    "Order",
+    "Page",
+    "Paging",
     "PracticeAPI",
     "PracticeConnector",
     "Report",
+    "Request",
+    "Ties",
+    "Which",
     "compare",
     "read_delivered",
 ]
 
+Order = Literal["oldest_first", "newest_first"]
+Paging = Literal["cursor", "next_link", "offset", "keyset"]
+Granularity = Literal["day", "second", "millisecond"]
+Ties = Literal["arrival", "shuffled"]
+Which = int | Iterable[int] | None
+"""Which requests: the n-th from now on, several of them, or (None) every one until `heal()`."""
+
 TOKEN = "practice"
-GRANULARITY = {"millisecond": 10**6, "second": 10**9, "day": 86_400 * 10**9}
-BEGINNING = "1970-01-01T00:00:00.000Z"
+"""What the API accepts unless told otherwise."""
+
+_PATH = "/entries"
+_SECOND = 1_000_000
+_UNITS = {"day": 86_400 * _SECOND, "second": _SECOND, "millisecond": 1_000}
+_QUERY = frozenset({"since", "until", "limit", "cursor", "offset", "after"})
+
+# Where an entry lies: its moment, its place among ties, and the number of its arrival.
+_Place = tuple[int, int, int]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What to do instead of answering: a status with headers, or a broken connection.
+class Page:
+    """Some entries, in the API's order, and the query that asks for the following ones; None after the last."""
 
-    `reset` closes the connection without an answer; `truncate` after that many bytes of the real one; `delay` waits
-    that many seconds first.
-    """
+    entries: list[Entry]
+    next: dict[str, str] | None
 
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    reset: bool = False
-    truncate: int | None = None
-    delay: float = 0.0
+
+@dataclass(slots=True)
+class Request:
+    """A request as it came in, and the status it got (0 where none was sent)."""
+
+    number: int
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    status: int = 0
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _Script(Generic[_T]):
+    """What is to happen at which request."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, list[_T]] = {}
+        self._always: list[_T] = []
+
+    def add(self, which: Which, asked: int, *items: _T) -> None:
+        if which is None:
+            self._always.extend(items)
+            return
+        for number in (which,) if isinstance(which, int) else which:
+            if number < 1:
+                raise ValueError(f"request {number} is over; the next one is number 1")
+            self._at.setdefault(asked + number, []).extend(items)
+
+    def take(self, number: int) -> list[_T]:
+        return [*self._at.pop(number, ()), *self._always]
 
 
 class PracticeAPI:
-    """The API and its truth. A context manager: the server listens on a free port of loopback inside of it.
+    """The API, its script and its truth. As a context manager it is served on loopback.
 
-    `time_field` is the entries' own time, ISO 8601. `page()` answers without a server, for tests that need thousands.
+    `entries` are ready ones, or how many to generate. `shape` says what they look like (a name in SHAPES, or a Shape)
+    and `spacing` how many seconds lie between generated ones; these get a unique `id` unless `ids` is false.
+    `granularity` is the unit to which the inclusive filters `since` and `until` are rounded down. `ties` is the order
+    of entries with one pointer: as they arrived, or any other. Entries more than `retention` seconds older than the
+    newest are not served any more. `clock` (seconds since 1970) shows in headers. `order`, `page_size`, `retention`
+    and `token` may be changed at any time; a token of None lets everybody in.
     """
 
     def __init__(
         self,
-        entries: Iterable[dict[str, Any]] = (),
+        entries: int | Iterable[Entry] = 0,
         *,
-        newest_first: bool = False,
+        order: Order = "oldest_first",
+        paging: Paging = "cursor",
         page_size: int = 100,
-        paging: Literal["cursor", "next_link"] = "cursor",
-        granularity: Literal["millisecond", "second", "day"] = "millisecond",
-        time_field: str = "published",
+        granularity: Granularity = "millisecond",
+        shape: str | Shape = "plain",
+        spacing: float = 1.0,
+        ids: bool = True,
+        ties: Ties = "arrival",
+        retention: float | None = None,
+        token: str | None = TOKEN,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self.newest_first = newest_first
-        self.page_size = page_size
+        choices = {Order: order, Paging: paging, Granularity: granularity, Ties: ties}
+        for kind, choice in choices.items():
+            if choice not in get_args(kind):
+                raise ValueError(f"{choice!r} is none of {', '.join(get_args(kind))}")
+        self.order = order
         self.paging = paging
-        self.time_field = time_field
-        self.requests: list[dict[str, str]] = []
-        self.on_request: Callable[[int], None] | None = None
+        self.page_size = page_size
+        self.shape = SHAPES[shape] if isinstance(shape, str) else shape
+        self.spacing = spacing
+        self.retention = retention
+        self.token = token
+        self.clock = clock
+        self.offered: list[Entry] = []
+        self.requests: list[Request] = []
         self.served = 0
-        self._unit = GRANULARITY[granularity]
-        # (time, number of arrival) orders them; the entries themselves lie beside.
-        self._places: list[tuple[int, int]] = []
-        self._entries: dict[tuple[int, int], dict[str, Any]] = {}
-        self._faults: dict[int, Fault] = {}
-        self._lock = threading.Lock()
-        self._server: _Server | None = None
+        """How many entries have been sent, in whole answers."""
+        self._ids = ids
+        self._shuffled = ties == "shuffled"
+        self._unit = _UNITS[granularity]
+        self._places: list[_Place] = []
+        self._entries: list[Entry] = []  # beside `_places`
+        self._by_id: dict[str, _Place] = {}
+        self._generated = 0
+        # The newest moment, before it was rounded to what the pointers can say.
+        self._latest = BEGINNING - round(spacing * _SECOND)
+        self._actions = _Script[Callable[[], object]]()
+        self._limits = _Script[int]()
+        self._changes = _Script[Callable[[Page], Page]]()
+        self._faults = _Script[Fault]()
+        self._errors: list[Exception] = []
+        self._lock = threading.RLock()
+        self._server: Server | None = None
         self.offer(entries)
 
-    # --- the truth ---
+    # --- entries ---
+
+    def offer(
+        self, entries: int | Iterable[Entry] = 1, *, tied: bool = False, late: float | None = None, at: Any = None
+    ) -> list[Entry]:
+        """More entries, from the next request on; returns them.
+
+        A number of them is generated: newer than all others, `spacing` apart; `tied` with the newest one; spread
+        over the `late` seconds before it; or all `at` a time, written as in an entry. Ready ones are taken as they
+        are: their pointer says when they happened (one without a pointer lies beside the newest). ValueError for an
+        `id` that is not unique where pages are asked for by it.
+        """
+        with self._lock:
+            new = self._generate(entries, tied, late, at) if isinstance(entries, int) else list(entries)
+            for entry in new:
+                self._add(entry)
+            return new
+
+    def expire(self, count: int) -> None:
+        """The source drops its `count` oldest entries, whatever its retention."""
+        with self._lock:
+            del self._places[:count], self._entries[:count]
 
     @property
-    def offered(self) -> list[dict[str, Any]]:
-        """Everything this API has, oldest first."""
+    def available(self) -> list[Entry]:
+        """The entries that are still served, oldest first."""
         with self._lock:
-            return [self._entries[place] for place in self._places]
+            return self._entries[self._retained() :]
 
-    def offer(self, entries: Iterable[dict[str, Any]]) -> None:
-        """More entries: new, tied with others, or late, as their own time says. ValueError where it says nothing."""
+    def compare(self, delivered: Iterable[Entry]) -> Report:
+        """What was delivered, beside all that was offered and what is still served."""
         with self._lock:
-            for entry in entries:
-                moment = rank(str(entry[self.time_field]))
-                if moment is None or moment[0] != 2:
-                    raise ValueError(f"{self.time_field} of an entry is {entry[self.time_field]!r}, which is no time")
-                place = (moment[1], len(self._entries))
-                insort(self._places, place)
-                self._entries[place] = entry
+            available = self.available
+            return compare(self.offered, delivered, available if len(available) < len(self.offered) else None)
 
-    def fail(
-        self,
-        status: int = 503,
-        *,
-        after: int = 0,
-        times: int = 1,
-        headers: Mapping[str, str] | None = None,
-        **fault: Any,
-    ) -> None:
-        """Fail `times` requests, beginning with the one after the next `after`. Further arguments are a Fault's."""
-        start = len(self.requests) + after
-        for number in range(start, start + times):
-            self._faults[number] = Fault(status, headers or {}, **fault)
+    def _generate(self, count: int, tied: bool, late: float | None, at: Any) -> list[Entry]:
+        step, newest = round(self.spacing * _SECOND), self._latest
+        entries = []
+        for index in range(count):
+            if at is not None:
+                moment = self.shape.read(at)
+            elif late is not None:
+                moment = newest - round(late * _SECOND * (count - index) / count)
+            else:
+                moment = newest if tied else newest + step * (index + 1)
+            self._latest = max(self._latest, moment)
+            number, self._generated = self._generated, self._generated + 1
+            entry = {**self.shape.make(number), self.shape.pointer: self.shape.write(moment)}
+            entries.append({"id": f"e-{number:07d}", **entry} if self._ids else entry)
+        return entries
+
+    def _newest(self) -> int:
+        return self._places[-1][0] if self._places else BEGINNING
+
+    def _add(self, entry: Entry) -> None:
+        number = len(self.offered)
+        pointer = entry.get(self.shape.pointer)
+        moment = self._newest() if pointer is None else self.shape.read(pointer)
+        self._latest = max(self._latest, moment)
+        place = (moment, zlib.crc32(b"%d" % number) if self._shuffled else 0, number)
+        if self.paging == "keyset":
+            key = str(entry.get("id"))
+            if "id" not in entry or key in self._by_id:
+                raise ValueError(f"paging by id needs a unique `id` in every entry, and this has {key}")
+            self._by_id[key] = place
+        index = bisect_left(self._places, place)
+        self._places.insert(index, place)
+        self._entries.insert(index, entry)
+        self.offered.append(entry)
+
+    # --- the script ---
+
+    def fault(self, which: Which, *faults: Fault) -> None:
+        """Let the answers to these requests go wrong: see `grove.testing.practice_faults`."""
+        self._faults.add(which, len(self.requests), *faults)
+
+    def before(self, which: Which, action: Callable[[], object]) -> None:
+        """Do something when these requests arrive, before they are answered. It may block."""
+        self._actions.add(which, len(self.requests), action)
+
+    def short(self, which: Which, rows: int) -> None:
+        """At most that many entries (even none) in these pages, although there are more."""
+        self._limits.add(which, len(self.requests), rows)
+
+    def alter(self, which: Which, change: Callable[[Page], Page]) -> None:
+        """Change these pages: their entries, or where they say the next one is."""
+        self._changes.add(which, len(self.requests), change)
+
+    def heal(self) -> None:
+        """Forget what is still scripted."""
+        self._actions, self._limits, self._changes, self._faults = _Script(), _Script(), _Script(), _Script()
 
     # --- answers ---
 
-    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """One page: `entries`, and `next_cursor` or None. ValueError for a query that cannot be understood."""
-        limit = int(query.get("limit", self.page_size))
-        if not 1 <= limit <= 10_000:
-            raise ValueError("limit has to be between 1 and 10000")
-        with self._lock:
-            lowest = bisect_left(self._places, (self._since(query), -1))
-            cursor = _open_cursor(query["cursor"]) if "cursor" in query else None
-            if self.newest_first:
-                end = bisect_left(self._places, cursor) if cursor else len(self._places)
-                start = max(lowest, end - limit)
-                places = self._places[start:end][::-1]
-                more = start > lowest
-            else:
-                start = max(lowest, bisect_left(self._places, (cursor[0], cursor[1] + 1)) if cursor else 0)
-                places = self._places[start : start + limit]
-                more = start + limit < len(self._places)
-            found = [self._entries[place] for place in places]
-        self.served += len(found)
-        return {"entries": found, "next_cursor": _cursor(places[-1]) if more and places else None}
-
-    def _since(self, query: Mapping[str, str]) -> int:
-        moment = rank(query.get("since", BEGINNING))
-        if moment is None:
-            raise ValueError("since has to be a time")
-        nanoseconds = moment[1] * GRANULARITY["day"] if moment[0] == 3 else moment[1]
-        return nanoseconds - nanoseconds % self._unit
-
-    def answer(self, query: dict[str, str], authorization: str) -> tuple[Fault | None, int, dict[str, str], bytes]:
-        """The scripted fault of this request, if any, and the status, headers and body it would have had."""
-        with self._lock:
-            number = len(self.requests)
-            self.requests.append(query)
-        if self.on_request is not None:
-            self.on_request(number)
-        fault = self._faults.get(number)
-        if authorization != f"Bearer {TOKEN}":
-            return fault, 401, {}, b'{"error":"the token is not valid"}'
+    def page(self, query: Mapping[str, str] | None = None) -> Page:
+        """One page, without HTTP. RequestFailedException where a client over HTTP would not get it."""
+        request = self._arrive("", dict(query or {}), {})
         try:
-            page = self.page(query)
-        except (ValueError, KeyError) as err:
-            return fault, 400, {}, orjson.dumps({"error": str(err)})
-        headers = {}
-        if self.paging == "next_link":
-            cursor = page.pop("next_cursor")
-            if cursor is not None:
-                following = urlencode({**query, "cursor": cursor})
-                headers["Link"] = f'<{self.url}?{following}>; rel="next"'
-        return fault, 200, headers, orjson.dumps(page)
+            page = self._select(request)
+        except _RefusedError as err:
+            request.status = err.status
+            raise RequestFailedException(f"The practice API answered with status {err.status}: {err}") from err
+        faults = self._faults.take(request.number)
+        if faults:
+            true = self._reply(page, request)
+            reply = _disturb(true, faults)
+            request.status = 0 if reply.silent else reply.status
+            if not reply.whole or reply.status != 200 or reply.body != true.body:
+                raise RequestFailedException(f"Scripted, at request {request.number}: status {reply.status}.")
+        else:
+            request.status = 200
+        with self._lock:
+            self.served += len(page.entries)
+        return page
 
-    # --- the server ---
+    def answer(self, target: str, headers: Mapping[str, str]) -> Reply:
+        """What is sent for a request over HTTP."""
+        path, query = urlsplit(target).path, urlsplit(target).query
+        request = self._arrive(path, dict(parse_qsl(query, keep_blank_values=True)), dict(headers))
+        entries = 0
+        try:
+            self._admit(request)
+            page = self._select(request)
+            reply, entries = self._reply(page, request), len(page.entries)
+        except _RefusedError as err:
+            reply = self._json(err.status, {"error": str(err)})
+        except Exception as err:
+            # A scenario's own mistake: shown at the end of the `with`.
+            self._errors.append(err)
+            reply = self._json(500, {"error": "the scenario is wrong"})
+        true = reply.body
+        reply = _disturb(reply, self._faults.take(request.number))
+        request.status = 0 if reply.silent else reply.status
+        if reply.whole and reply.body == true:
+            with self._lock:
+                self.served += entries
+        return reply
+
+    def _arrive(self, path: str, query: dict[str, str], headers: dict[str, str]) -> Request:
+        with self._lock:
+            request = Request(len(self.requests) + 1, path, query, headers)
+            self.requests.append(request)
+        return request
+
+    def _admit(self, request: Request) -> None:
+        if request.path != _PATH:
+            raise _RefusedError(404, f"there is nothing at {request.path}, only at {_PATH}")
+        if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
+            raise _RefusedError(401, "the token is not valid")
+
+    def _select(self, request: Request) -> Page:
+        for action in self._actions.take(request.number):
+            action()
+        query = request.query
+        if unknown := query.keys() - _QUERY:
+            raise _RefusedError(400, f"unknown parameter: {', '.join(sorted(unknown))}")
+        limit = min([self._limit(query), *self._limits.take(request.number)])
+        with self._lock:
+            page = self._slice(query, limit)
+        for change in self._changes.take(request.number):
+            page = change(page)
+        return page
+
+    def _limit(self, query: Mapping[str, str]) -> int:
+        limit = query.get("limit", str(self.page_size))
+        if not limit.isdecimal() or limit == "0":
+            raise _RefusedError(400, "limit has to be a positive number")
+        return min(int(limit), self.page_size)
+
+    def _slice(self, query: dict[str, str], limit: int) -> Page:
+        newest_first = self.order == "newest_first"
+        low = self._bound(query.get("since"), 0) if "since" in query else 0
+        low = max(low, self._retained())
+        high = self._bound(query["until"], self._unit) if "until" in query else len(self._places)
+        if "offset" in query:
+            skipped = _number(query["offset"])
+            low, high = (low, high - skipped) if newest_first else (low + skipped, high)
+        elif (place := self._position(query)) is not None:
+            if newest_first:
+                high = min(high, bisect_left(self._places, place))
+            else:
+                low = max(low, bisect_right(self._places, place))
+        if newest_first:
+            first, last = max(low, high - limit), max(low, high)
+            more = first > low
+        else:
+            first, last = low, max(low, min(high, low + limit))
+            more = last < high
+        entries = self._entries[first:last]
+        end = self._places[first if newest_first else last - 1] if entries else self._position(query)
+        if newest_first:
+            entries.reverse()
+        return Page(entries, self._next(query, len(entries), end, entries) if more else None)
+
+    def _bound(self, text: str | None, extra: int) -> int:
+        try:
+            moment = self.shape.read(text)
+        except (TypeError, ValueError) as err:
+            raise _RefusedError(400, f"{text!r} is no time: {err}") from err
+        return bisect_left(self._places, (moment - moment % self._unit + extra, -1, -1))
+
+    def _retained(self) -> int:
+        if self.retention is None:
+            return 0
+        oldest = self._newest() - round(self.retention * _SECOND)
+        return bisect_left(self._places, (oldest, -1, -1))
+
+    def _position(self, query: Mapping[str, str]) -> _Place | None:
+        if "after" in query:
+            if query["after"] not in self._by_id:
+                raise _RefusedError(400, f"there is no entry with the id {query['after']}")
+            return self._by_id[query["after"]]
+        return _open_cursor(query["cursor"]) if "cursor" in query else None
+
+    def _next(self, query: dict[str, str], count: int, end: _Place | None, entries: list[Entry]) -> dict[str, str]:
+        if self.paging == "offset":
+            return {**query, "offset": str(_number(query.get("offset", "0")) + count)}
+        if self.paging == "keyset":
+            return {**query, "after": str(entries[-1]["id"])} if entries else query
+        return {**query, "cursor": _cursor(end)}
+
+    def _reply(self, page: Page, request: Request) -> Reply:
+        body: dict[str, Any] = {"entries": page.entries}
+        following = page.next
+        if self.paging == "cursor":
+            body["next_cursor"] = following and following.get("cursor")
+        elif self.paging == "offset":
+            body["next_offset"] = following and _number(following.get("offset", "0"))
+        elif self.paging == "keyset":
+            body["has_more"] = following is not None
+        else:
+            link = following and f"{self.url if self._server else _PATH}?{urlencode(following)}"
+            body["next"] = link
+            if link:
+                return self._json(200, body, {"Link": f'<{link}>; rel="next"'})
+        return self._json(200, body)
+
+    def _json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+        try:
+            data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:
+            # Half of a surrogate pair has no UTF-8, but an escape.
+            data = json.dumps(body, separators=(",", ":")).encode()
+        return Reply(status, {"Content-Type": "application/json", **(headers or {})}, data, now=self.clock())
+
+    # --- serving and collecting ---
 
     @property
     def url(self) -> str:
-        """Where the events are; only inside of the `with`."""
-        assert self._server is not None, "the server runs inside of `with PracticeAPI(…) as api:`"
-        return f"http://127.0.0.1:{self._server.server_address[1]}/events"
+        """Where the entries are; only inside of the `with`."""
+        if self._server is None:
+            raise RuntimeError("The practice API is not served: enter it with `with PracticeAPI(...) as api:`.")
+        return self._server.url + _PATH
+
+    def document(self, **fields: Any) -> ConnectorConfig:
+        """A stream's document for this API, with `fields` over what it needs."""
+        needed: dict[str, Any] = {
+            "name": "practice",
+            "identity": "practice",
+            "connector": PracticeConnector.CONNECTOR,
+            "key": self.token or "",
+            "pointer_path": self.shape.path,
+            "outputs": {"logs": "raw"},
+        }
+        if self._server is not None:
+            needed["url"] = self.url
+        return ConnectorConfig(**{**needed, **fields})
+
+    def connector(self, cache: Any = None, output: Any = None, **fields: Any) -> PracticeConnector:
+        """A connector for this API in its order; `fields` go to the document. Over HTTP inside of the `with`."""
+        cls = NewestFirstConnector if self.order == "newest_first" else PracticeConnector
+        made = cls(self.document(**fields), {"runtime": "practice"}, cache=cache, output=output)
+        if self._server is None:
+            made.api = self
+        return made
 
     def __enter__(self) -> PracticeAPI:
-        self._server = _Server(self)
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), name="practice", daemon=True).start()
+        self._server = Server(self.answer, lambda: self.clock())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        if self._errors and err is None:
+            raise self._errors[0]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # A collector that is killed leaves its connections behind; they are nobody's failure.
-    block_on_close = False
-
-    def __init__(self, api: PracticeAPI) -> None:
-        self.api = api
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what this server is for."""
+def _disturb(reply: Reply, faults: Iterable[Fault]) -> Reply:
+    for fault in faults:
+        reply = fault(reply)
+    return reply
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-    # One segment per answer, at once.
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_GET(self) -> None:
-        """Answer, or fail as the script says."""
-        parts = urlsplit(self.path)
-        if parts.path != "/events":
-            self._send(404, {}, b'{"error":"only /events is here"}')
-            return
-        query = dict(parse_qsl(parts.query))
-        fault, status, headers, body = self.server.api.answer(query, self.headers.get("Authorization", ""))
-        if fault is None:
-            self._send(status, headers, body)
-            return
-        if fault.delay:
-            time.sleep(fault.delay)
-        if fault.reset:
-            self.close_connection = True
-        elif fault.truncate is not None:
-            self._send(200, headers, body, fault.truncate)
-            self.close_connection = True
-        else:
-            self._send(fault.status, {**headers, **fault.headers}, body if fault.body is None else fault.body)
-
-    def _send(self, status: int, headers: Mapping[str, str], body: bytes, length: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body[:length])
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the requests are kept in `PracticeAPI.requests`."""
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise _RefusedError(400, f"{text!r} is no number")
+    return int(text)
 
 
-def _cursor(place: tuple[int, int]) -> str:
+def _cursor(place: _Place | None) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def _open_cursor(text: str) -> tuple[int, int]:
+def _open_cursor(text: str) -> _Place | None:
     try:
-        moment, number = json.loads(base64.urlsafe_b64decode(text))
-    except (binascii.Error, TypeError, ValueError) as err:
-        raise ValueError("the cursor is not one of ours") from err
-    return int(moment), int(number)
-
-
-# --- comparing ---
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What delivery made of what was offered: entries that never arrived, and entries that arrived too often."""
-
-    lost: list[dict[str, Any]]
-    twice: list[dict[str, Any]]
-
-    @property
-    def exact(self) -> bool:
-        """Whether everything arrived exactly once."""
-        return not (self.lost or self.twice)
-
-
-def compare(offered: Iterable[dict[str, Any]], delivered: Iterable[dict[str, Any]]) -> Report:
-    """Compare as multisets, leaving `_grove` out. What arrived without having been offered counts as too often."""
-    wanted = Counter(_mark(entry) for entry in offered)
-    found = Counter(_mark(entry) for entry in delivered)
-    return Report(
-        [orjson.loads(mark) for mark in (wanted - found).elements()],
-        [orjson.loads(mark) for mark in (found - wanted).elements()],
-    )
-
-
-def _mark(entry: dict[str, Any]) -> bytes:
-    plain = {key: value for key, value in entry.items() if key != "_grove"}
-    return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
-
-
-def read_delivered(folder: Path | str, pattern: str = "**/*.json.gz") -> list[dict[str, Any]]:
-    """Every entry in the gzip files below `folder`. ValueError for a file that is not whole."""
-    entries: list[dict[str, Any]] = []
-    for path in sorted(Path(folder).glob(pattern)):
-        try:
-            data = gzip.decompress(path.read_bytes())
-        except (OSError, EOFError) as err:
-            raise ValueError(f"{path} is not a whole gzip file") from err
-        if not data.endswith(b"\n"):
-            raise ValueError(f"the last line of {path} is not complete")
-        entries.extend(orjson.loads(line) for line in data.splitlines())
-    return entries
-
-
-# --- collecting ---
-
-
-class PracticeConnector(BaseConnector):
-    """Collects from a practice API, whose address is the document's field `url`."""
-
-    CONNECTOR = "practice"
-    POINTER_PATH = "published"
-    LOG_ORDER = CHRONOLOGICAL
-
-    def collect(self) -> None:
-        """Every page since the pointer. RequestFailedException and RateLimitException end the run."""
-        query: dict[str, str] = {}
-        try:
-            query["since"] = self.since
-        except NotFoundException:
-            query["since"] = BEGINNING
-        page_size = getattr(self.configuration, "page_size", None)
-        if page_size is not None:
-            query["limit"] = str(page_size)
-        with requests.Session() as session:
-            session.trust_env = False
-            session.headers["Authorization"] = f"Bearer {self.key}"
-            address: Any = self.configuration
-            url: str | None = str(address.url)
-            while url is not None:
-                answer, page = self._ask(session, url, query)
-                self.save(page["entries"])
-                following = answer.links.get("next", {}).get("url")
-                if following is not None:
-                    url, query = following, {}
-                elif page.get("next_cursor"):
-                    query = {**query, "cursor": page["next_cursor"]}
-                else:
-                    url = None
-
-    def _ask(self, session: requests.Session, url: str, query: Mapping[str, str]) -> Any:
-        for _ in range(3):
-            try:
-                answer = session.get(url, params=dict(query), timeout=(5, 30))
-                # A body that is shorter than announced is noticed here, not halfway through a page.
-                page = answer.json()
-            except (requests.RequestException, ValueError) as err:
-                raise RequestFailedException(f"The practice API did not answer: {type(err).__name__}.") from err
-            if answer.status_code != 429:
-                break
-            self.wait(float(answer.headers.get("Retry-After", 1)))
-        else:
-            raise RateLimitException("The practice API asks for more patience than this run has.")
-        if answer.status_code != 200:
-            raise RequestFailedException(f"The practice API answered with status {answer.status_code}.")
-        return answer, page
-
-
-class NewestFirstConnector(PracticeConnector):
-    """The same, from an API that serves the newest entry first."""
-
-    LOG_ORDER = REVERSE_CHRONOLOGICAL
+        place = json.loads(base64.urlsafe_b64decode(text))
+        return None if place is None else (int(place[0]), int(place[1]), int(place[2]))
+    except (LookupError, TypeError, ValueError) as err:
+        raise _RefusedError(400, "the cursor is not one of ours") from err
