@@ -21,7 +21,7 @@ from typing import ClassVar
 from grove.caches import BaseCache, Batch
 from grove.constants import CACHE_KEY_LOCK, LOCK_DATE_FORMAT
 from grove.exceptions import ConcurrencyException, ConflictError
-from grove.helpers import clock
+from grove.helpers import clock, files
 from grove.state import EPOCH, LEASE, StreamState
 
 __all__ = ["CLOCK_MARGIN", "Lease", "Owner", "Record", "owner"]
@@ -47,20 +47,32 @@ class Owner:
         self.nonces: set[str] = set()
 
     def prove(self, directory: Path) -> None:
-        """Hold this process's lock file in `directory` from now on, until the process ends."""
+        """Hold this process's lock file in `directory` from now on, until the process ends.
+
+        AccessException where the file cannot be made.
+        """
         if directory in self._files:
             return
         with self._lock:
             if directory in self._files:
                 return
-            folder = directory / OWNERS
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _clean(folder)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            handle = os.open(folder / f"{self.name}.lock", flags, 0o600)
+            try:
+                self._files[directory] = self._hold(directory / OWNERS)
+            except OSError as err:
+                raise files.disk_error(err, directory / OWNERS) from err
+
+    def _hold(self, folder: Path) -> int:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _clean(folder)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(folder / f"{self.name}.lock", flags, 0o600)
+        try:
             # POSIX locks belong to the process: a forked child does not inherit them, a dead process loses them.
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._files[directory] = handle
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
 
     def is_dead(self, name: str, directory: Path | None) -> bool:
         """Whether the process called `name` has certainly ended: its lock file is there, and free."""

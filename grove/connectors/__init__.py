@@ -162,6 +162,9 @@ class BaseConnector:
         except GroveException as err:
             self.logger.error("The stream could not be opened.", extra={"exception": str(err)})
             return
+        except Exception:
+            self.logger.exception("The stream could not be opened, in a way that no one expected.")
+            return
         try:
             self.collect()
             self._after_collection()

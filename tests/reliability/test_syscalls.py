@@ -60,17 +60,19 @@ def test_every_call(fault: str, order: str, shm: Path) -> None:
     _disturb(fault, order, [1, 2, 5], sys.maxsize, shm)
 
 
-@pytest.mark.xfail(strict=False, reason="an error at the process's own lock file leaves run()")
-def test_the_lock_file_cannot_be_made(monkeypatch: pytest.MonkeyPatch, shm: Path) -> None:
-    def fail(owner: lease.Owner, directory: Path) -> None:
+def test_the_lock_file_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, shm: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(owner: lease.Owner, folder: Path) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     settings = {"GROVE_OUTPUT_LOCAL_FILE_PATH": str(shm / "out"), "GROVE_CACHE_LOCAL_LMDB_PATH": str(shm / "cache")}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     (shm / "out").mkdir()
-    monkeypatch.setattr(lease.Owner, "prove", fail)
+    monkeypatch.setattr(lease.Owner, "_hold", fail)
     assert collect(3, newest_first=False).outcome == "failed"
+    assert any("owners" in str(getattr(record, "exception", "")) for record in caplog.records)
 
 
 def _disturb(fault: str, order: str, page_sizes: list[int], points: int, folder: Path) -> None:
