@@ -812,6 +812,8 @@ def _order_slowly(pointers):
 # ------------------------------------------------------------------------------------------------------------
 
 cdef str _GROVE = "_grove"
+# What is reserved for a page of entries as long as its first one, at the most.
+cdef Py_ssize_t _MUCH = 1 << 26
 
 
 @cython.final
@@ -900,6 +902,14 @@ cdef class _Writer:
         self._room = room
         return 0
 
+    cdef int reserve(self, Py_ssize_t room) except -1:
+        """Make room at once for what is expected: growing copies everything that is there."""
+        if room > self._room:
+            self._room = 0
+            _PyBytes_Resize(&self._text, room)
+            self._room = room
+        return 0
+
     cdef inline int add(self, const char *text, Py_ssize_t size) except -1:
         if self._room - self.used < size:
             self._grow(size)
@@ -935,7 +945,7 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
     cdef EncodedPage page = EncodedPage.__new__(EncodedPage)
     cdef Py_ssize_t index, count = len(entries), size
     cdef bytes tail, line
-    cdef _Writer writer = _Writer.__new__(_Writer, min(1024 * count, 1 << 22) + 64)
+    cdef _Writer writer = _Writer.__new__(_Writer, 64)
     tail = b"}\n" if metadata is None else b',"_grove":' + _json(metadata) + b"}\n"
     page._ends = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
     if page._ends == NULL:
@@ -962,6 +972,8 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
                 page._hashes[index] = hash_entry(entry)
                 line = _exact(plain, False)
             size = PyBytes_GET_SIZE(line)
+            if index == 0:
+                writer.reserve(min((size + page._tail) * count + (size * count >> 2), _MUCH))
             if size > 2 or metadata is None:
                 writer.add(PyBytes_AS_STRING(line), size - 1)
                 writer.add(PyBytes_AS_STRING(tail), page._tail)
