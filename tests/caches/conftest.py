@@ -1,0 +1,16 @@
+"""Servers that the tests of this folder share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Server, redis_server, running
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running Redis server. Tests keep apart by prefix."""
+    folder: Path = tmp_path_factory.mktemp("redis")
+    with running(redis_server(folder)) as server:
+        yield server

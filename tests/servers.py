@@ -1,0 +1,106 @@
+"""Real servers on loopback, each a process of its own with a directory of its own, for the tests that need one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+START_LIMIT = 30.0
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A process that listens on `port` of loopback. `command` makes its command line, from the port."""
+
+    def __init__(self, folder: Path, command: Callable[[int], list[str]]) -> None:
+        self.folder = folder
+        self.port = 0
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, on the port it had before or on a free one, and return once it accepts connections."""
+        fixed = self.port
+        for _ in range(5):
+            port = fixed or free_port()
+            with (self.folder / "server.log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command(port), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+            if self._accepts(port):
+                self.port = port
+                return
+            self.kill()
+        raise AssertionError(f"the server does not start: {(self.folder / 'server.log').read_text()[-2000:]}")
+
+    def _accepts(self, port: int) -> bool:
+        assert self._process is not None
+        limit = time.monotonic() + START_LIMIT
+        while time.monotonic() < limit and self._process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                # Another process may have taken the port meanwhile; ours has then ended.
+                return self._process.poll() is None
+            time.sleep(0.02)
+        return False
+
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it do nothing until `resume`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+
+def redis_server(folder: Path, *options: str) -> Server:
+    """A Redis server (not started) that writes an append-only file. `options` are those of its command line."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        pytest.skip("no redis-server: install Debian's package redis-server to run this test")
+    durable = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
+
+    def command(port: int) -> list[str]:
+        place = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder))
+        return [program, *place, *durable, *options]
+
+    return Server(folder, command)
+
+
+def moto_server(folder: Path) -> Server:
+    """A stand-in for AWS (not started)."""
+    return Server(folder, lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+
+
+@contextlib.contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """`server`, started, and killed afterwards."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
