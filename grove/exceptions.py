@@ -19,6 +19,8 @@
 An `AccessException` from a cache *write* says that its outcome is unknown: read back before deciding.
 """
 
+import datetime
+
 
 class GroveException(Exception):
     """The parent of every error below; catching it catches what Grove raises on purpose."""
@@ -45,11 +47,25 @@ class NotFoundException(GroveException):
 
 
 class RequestFailedException(GroveException):
-    """A request to a vendor's API failed."""
+    """A request to a vendor's API failed.
+
+    `status` is the status it was answered with; None where there was no answer.
+    """
+
+    def __init__(self, *args: object, status: int | None = None) -> None:
+        super().__init__(*args)
+        self.status = status
 
 
 class RateLimitException(GroveException):
-    """A vendor's rate limit would outlast this run."""
+    """A vendor's rate limit would outlast this run.
+
+    `until` is when it may be asked again, aware and in UTC; None where that is not known.
+    """
+
+    def __init__(self, *args: object, until: datetime.datetime | None = None) -> None:
+        super().__init__(*args)
+        self.until = until
 
 
 class AccessException(GroveException):

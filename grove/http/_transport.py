@@ -1,0 +1,178 @@
+"""One request and its answer, over connections that all streams of the process share.
+
+The transport of `requests` is used without its Session: that would add cookies of other tenants, passwords from
+`.netrc`, and redirects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import certifi
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.util.ssl_ import create_urllib3_context
+
+from grove.exceptions import ConfigurationException
+from grove.http._budget import Budget
+from grove.http._decoding import BodyLimitError, decoded
+from grove.http._sockets import POOLS, TLSSocket
+from grove.logging import register_secret
+
+__all__ = ["Exchange", "send"]
+
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# Hosts whose connections are kept, and idle connections for each.
+_HOSTS = 256
+_CONNECTIONS = 64
+_CHUNK = 1 << 16
+
+_lock = threading.Lock()
+_adapters: dict[str, _Adapter] = {}
+
+
+class Exchange:
+    """An answer whose status and headers are here, and whose body is yet to be read; a context manager."""
+
+    def __init__(self, answer: requests.Response, budget: Budget, limit: int, ratio: float) -> None:
+        self.status = answer.status_code
+        self.headers: Mapping[str, str] = answer.headers
+        self._answer = answer
+        self._budget = budget
+        self._limit = limit
+        self._ratio = ratio
+
+    @property
+    def framed(self) -> bool:
+        """Whether the answer says how long it is; otherwise its end looks like a broken connection."""
+        return "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body without its content encoding, in pieces of 64 KiB at most. Raises as `decoded` and urllib3 do."""
+        length = self.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > self._limit:
+            raise BodyLimitError(f"its body is longer than {self._limit:,} bytes")
+        raw = self._answer.raw.stream(_CHUNK, decode_content=False)
+        pieces = decoded(raw, self.headers.get("Content-Encoding", ""), self._limit, self._ratio)
+        while True:
+            # Set for each piece, because the one who asks for the next may be another thread.
+            with self._budget.spent_here():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            with self._budget.unspent():
+                yield piece
+
+    def close(self) -> None:
+        """Give the connection back, or break it off where the body was not read to its end."""
+        with contextlib.suppress(Exception):
+            if not self._answer.raw.isclosed():
+                self._answer.raw.close()
+            self._answer.raw.release_conn()
+
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def send(
+    request: requests.PreparedRequest, budget: Budget, timeouts: tuple[float, float], limit: int, ratio: float
+) -> Exchange:
+    """The answer to `request`, up to its headers.
+
+    `timeouts` are seconds, for connecting and between two bytes. Proxies come from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY
+    and NO_PROXY, certificate authorities from REQUESTS_CA_BUNDLE. Raises what requests and urllib3 raise;
+    ConfigurationException where a bundle cannot be read.
+    """
+    assert request.url is not None
+    proxies = get_environ_proxies(request.url)
+    for proxy in proxies.values():
+        password = urlsplit(proxy).password
+        if password:
+            register_secret(password)
+            register_secret(unquote(password))
+    adapter = _adapter(_authorities())
+    with budget.spent_here():
+        answer = adapter.send(request, stream=True, timeout=timeouts, proxies=proxies)
+    return Exchange(answer, budget, limit, ratio)
+
+
+class _Adapter(HTTPAdapter):
+    """Connections that know our deadlines and trust the authorities of one bundle."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__(pool_connections=_HOSTS, pool_maxsize=_CONNECTIONS)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, proxy_ssl_context=self._context, **kwargs)
+        if not proxy.lower().startswith("socks"):
+            manager.pool_classes_by_scheme = POOLS
+        return manager
+
+    def cert_verify(self, *args: Any) -> None:
+        """Nothing: the context holds the authorities, and demands a certificate."""
+
+
+def _authorities() -> str:
+    for variable in _CA_VARIABLES:
+        if os.environ.get(variable):
+            return os.environ[variable]
+    return certifi.where()
+
+
+def _adapter(authorities: str) -> _Adapter:
+    with _lock:
+        adapter = _adapters.get(authorities)
+        if adapter is None:
+            adapter = _adapters[authorities] = _Adapter(_context(authorities))
+        return adapter
+
+
+def _context(authorities: str) -> ssl.SSLContext:
+    # TLS 1.2 at least, and no protocol but HTTP/1.1.
+    context = create_urllib3_context()
+    context.check_hostname = True
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.sslsocket_class = TLSSocket
+    try:
+        if os.path.isdir(authorities):
+            context.load_verify_locations(capath=authorities)
+        else:
+            context.load_verify_locations(cafile=authorities)
+    except OSError as err:
+        raise ConfigurationException(
+            f"The certificate authorities in {authorities!r} (from {' or '.join(_CA_VARIABLES)}) cannot be read: "
+            f"{err.strerror or err}."
+        ) from err
+    return context
+
+
+def _forget_connections() -> None:
+    # A child must not speak on its parent's connections.
+    global _lock
+    _lock = threading.Lock()
+    _adapters.clear()
+
+
+def _names_no_address(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Failed to parse headers")
+
+
+os.register_at_fork(after_in_child=_forget_connections)
+# It would show the whole address, and with it what is in its query.
+logging.getLogger("urllib3.connectionpool").addFilter(_names_no_address)
