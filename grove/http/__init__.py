@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grove.http.auth import Auth, Basic, Bearer, Header
+    from grove.http.auth import Auth, Basic, Bearer, Header, OAuth2, SignedJwt
     from grove.http.client import Client
     from grove.http.origin import next_link, same_origin
     from grove.http.response import Response
@@ -19,8 +19,10 @@ _MODULES = {
     "Bearer": "auth",
     "Client": "client",
     "Header": "auth",
+    "OAuth2": "auth",
     "RateLimit": "waits",
     "Response": "response",
+    "SignedJwt": "auth",
     "next_link": "origin",
     "same_origin": "origin",
 }
@@ -31,8 +33,10 @@ __all__ = [
     "Bearer",
     "Client",
     "Header",
+    "OAuth2",
     "RateLimit",
     "Response",
+    "SignedJwt",
     "next_link",
     "same_origin",
 ]

@@ -15,10 +15,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import certifi
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
 from urllib3.util.ssl_ import create_urllib3_context
 
 from grove.exceptions import ConfigurationException
@@ -132,7 +131,7 @@ def _authorities() -> str:
     for variable in _CA_VARIABLES:
         if os.environ.get(variable):
             return os.environ[variable]
-    return certifi.where()
+    return DEFAULT_CA_BUNDLE_PATH
 
 
 def _adapter(authorities: str) -> _Adapter:
