@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
 START_LIMIT = 30.0
 
 
@@ -41,7 +42,7 @@ class Server:
             port = fixed or free_port()
             with (self.folder / "server.log").open("ab") as log:
                 self._process = subprocess.Popen(
-                    self._command(port), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    self._command(port), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
             if self._accepts(port):
                 self.port = port
@@ -91,9 +92,9 @@ def redis_server(folder: Path, *options: str) -> Server:
     return Server(folder, command)
 
 
-def moto_server(folder: Path) -> Server:
+def aws_server(folder: Path) -> Server:
     """A stand-in for AWS (not started)."""
-    return Server(folder, lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)])
+    return Server(folder, lambda port: [sys.executable, "-m", "tests.aws_server", str(port)])
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Server, redis_server, running
+from tests.servers import Server, aws_server, redis_server, running
 
 
 @pytest.fixture(scope="session")
@@ -13,4 +13,11 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running Redis server. Tests keep apart by prefix."""
     folder: Path = tmp_path_factory.mktemp("redis")
     with running(redis_server(folder)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running stand-in for AWS. Tests keep apart by table."""
+    with running(aws_server(tmp_path_factory.mktemp("aws"))) as server:
         yield server

@@ -1,0 +1,49 @@
+"""The DynamoDB cache: the contract, against moto."""
+
+from pathlib import Path
+
+import boto3
+import pytest
+from blake3 import blake3
+
+from grove.caches import BaseCache
+from grove.caches.aws_dynamodb import Handler
+from grove.testing.cache_contract import CacheContract
+from tests.servers import Server
+
+REGION = "eu-central-1"
+
+
+@pytest.fixture(autouse=True)
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "no-secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def make_table(url: str, name: str) -> None:
+    """The table that a deployment has made for Grove."""
+    client = boto3.client("dynamodb", region_name=REGION, endpoint_url=url)
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client.close()
+
+
+class TestContract(CacheContract):
+    @pytest.fixture(autouse=True)
+    def _server(self, aws: Server, tmp_path: Path) -> None:
+        self.url = f"http://127.0.0.1:{aws.port}"
+        make_table(self.url, self.table(tmp_path))
+
+    def table(self, tmp_path: Path) -> str:
+        return blake3(str(tmp_path).encode()).hexdigest(8)
+
+    def make_cache(self, tmp_path: Path) -> BaseCache:
+        return Handler(url=self.url, table=self.table(tmp_path), table_region=REGION)
