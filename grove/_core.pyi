@@ -8,6 +8,8 @@ connector has its own. Lists that belong together (`entries`, `pointers`) must b
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar, final
 
+from typing_extensions import Buffer
+
 _T = TypeVar("_T")
 _Hasher = Callable[[Any], str]
 
@@ -72,18 +74,19 @@ def order(pointers: list[str]) -> Order | None:
 
 @final
 class EncodedPage:
-    """Encoded entries: made by `encode`."""
+    """Encoded entries: made by `encode`. Their bytes are also to be had as a buffer, without a copy."""
 
     @property
     def data(self) -> bytes:
-        """One line of UTF-8 for each entry, each ending in a newline."""
+        """A copy: one line of UTF-8 for each entry, each ending in a newline."""
 
     def shrink(self, packed: bytes) -> None:
-        """Keep `packed`, which has to be `gzip(self.data)`, in place of the lines, where it is shorter."""
+        """Keep `packed`, which has to be `gzip(self)`, in place of the lines, where it is shorter."""
 
     @property
     def count(self) -> int: ...
     def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
     def hash(self, index: int) -> str:
         """The hash that an entry had when it was encoded, worked out when asked for. IndexError."""
 
@@ -96,8 +99,8 @@ def encode(entries: list[Any], metadata: dict[str, Any] | None) -> EncodedPage:
     DataFormatException for an entry that is no dict, or contains itself.
     """
 
-def gzip(data: bytes, level: int = 1) -> bytes:
-    """One gzip member without name or time; `level` is 0 to 3 (smallest).
+def gzip(data: Buffer, level: int = 1) -> bytes:
+    """One gzip member of bytes, an EncodedPage or any other buffer, without name or time; `level` is 0 to 3 (smallest).
 
     The interpreter is free meanwhile.
     """

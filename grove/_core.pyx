@@ -10,6 +10,7 @@ and has no limits. A plain twin of everything here is `tests/reference.py`.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
@@ -40,14 +41,14 @@ except ImportError:  # isal has no build for this platform
 
 
 cdef extern from "Python.h":
-    int _PyBytes_Resize(PyObject **string, Py_ssize_t size) except -1
-    PyObject *PyBytes_Raw "PyBytes_FromStringAndSize"(const char *text, Py_ssize_t size) except NULL
-    char *PyBytes_Data "PyBytes_AS_STRING"(PyObject *string) noexcept
     PyObject *PyDict_GetItemWithError(dict mapping, object key) except? NULL
     PyObject *PyDict_SetDefault(dict mapping, object key, object value) except NULL
-    void Py_XDECREF(PyObject *value)
     bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
     void *PyUnicode_DATA(object text) noexcept
+    str PyUnicode_New(Py_ssize_t size, Py_UCS4 highest)
+    void *PyMem_RawMalloc(size_t size) noexcept
+    void PyMem_RawFree(void *block) noexcept
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
     double PyFloat_AS_DOUBLE(PyObject *value) noexcept
     bint PyType_IsSubtype(void *left, void *right) noexcept
@@ -346,7 +347,8 @@ cdef const char* _HEX = b"0123456789abcdef"
 cdef str _digest(bytes data):
     """BLAKE3, 128 bits, in hexadecimal."""
     global _taken
-    cdef char text[32]
+    cdef str text = PyUnicode_New(32, 127)
+    cdef unsigned char* place = <unsigned char*>PyUnicode_DATA(text)
     cdef const unsigned char* raw
     cdef bytes found
     cdef int index
@@ -363,9 +365,9 @@ cdef str _digest(bytes data):
             _taken = False
     raw = <const unsigned char*>PyBytes_AS_STRING(found)
     for index in range(16):
-        text[2 * index] = _HEX[raw[index] >> 4]
-        text[2 * index + 1] = _HEX[raw[index] & 15]
-    return text[:32].decode("ascii")
+        place[2 * index] = _HEX[raw[index] >> 4]
+        place[2 * index + 1] = _HEX[raw[index] & 15]
+    return text
 
 
 def hash_entry(entry: object) -> str:
@@ -517,11 +519,42 @@ cdef inline object _pointer_of(object value):
     """The text of a pointer; None where there is none."""
     if value is None:
         return None
+    if type(value) is int:
+        return _decimal(value)
     if type(value) is not str:
         value = str(value)
         if type(value) is not str:
             value = str.__str__(value)
     return value if PyUnicode_GET_LENGTH(value) else None
+
+
+cdef const char *_PAIRS = (
+    b"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    b"49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    b"9899"
+)
+
+
+@cython.cdivision(True)
+cdef str _decimal(object value):
+    """str() of an int, in a third of its time: a page of pointers may be a thousand of them."""
+    cdef int overflow = 0, place = 20, pair
+    cdef long long given = PyLong_AsLongLongAndOverflow(value, &overflow)
+    cdef unsigned long long number = <unsigned long long>given
+    cdef char[20] digits
+    if overflow or given < 0:
+        return str(value)
+    while number >= 10:
+        pair = 2 * <int>(number % 100)
+        number //= 100
+        place -= 2
+        digits[place], digits[place + 1] = _PAIRS[pair], _PAIRS[pair + 1]
+    if number or place == 20:
+        place -= 1
+        digits[place] = <char>(48 + number)
+    text = PyUnicode_New(20 - place, 127)
+    memcpy(PyUnicode_DATA(text), digits + place, 20 - place)
+    return text
 
 
 @cython.final
@@ -815,55 +848,130 @@ cdef str _GROVE = "_grove"
 # What is reserved for a page of entries as long as its first one, at the most.
 cdef Py_ssize_t _MUCH = 1 << 26
 
+# Memory of pages that are done with, for the next ones: the system takes longer to hand out a fresh megabyte than
+# an entry takes to be written there. Small blocks are left to malloc, which keeps them itself.
+cdef enum:
+    SPARES = 4
+cdef char *_spares[SPARES]
+cdef Py_ssize_t[SPARES] _rooms
+cdef Py_ssize_t _SMALL = 1 << 16, _LARGE = 1 << 23
+
+
+cdef char *_take(Py_ssize_t wanted, Py_ssize_t *room) except NULL:
+    """A block of at least `wanted` bytes, and in `room` how many it has."""
+    cdef char *block
+    for place in range(SPARES):
+        if _rooms[place] >= wanted and wanted > _SMALL:
+            block, room[0] = _spares[place], _rooms[place]
+            _spares[place], _rooms[place] = NULL, 0
+            return block
+    block = <char *>PyMem_RawMalloc(max(wanted, 1))
+    if block == NULL:
+        raise MemoryError()
+    room[0] = wanted
+    return block
+
+
+cdef void _give(char *block, Py_ssize_t room) noexcept:
+    """Keep a block in the place of a smaller one, or free it."""
+    cdef int place, smallest = 0
+    if _SMALL < room <= _LARGE:
+        for place in range(1, SPARES):
+            if _rooms[place] < _rooms[smallest]:
+                smallest = place
+        if _rooms[smallest] < room:
+            PyMem_RawFree(_spares[smallest])
+            _spares[smallest], _rooms[smallest] = block, room
+            return
+    PyMem_RawFree(block)
+
 
 @cython.final
 cdef class EncodedPage:
-    cdef bytes _data  # None while only the compressed form is kept
+    cdef char *_text  # the lines; NULL while only the compressed form is kept
+    cdef Py_ssize_t _size
+    cdef Py_ssize_t _room
     cdef bytes _packed
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t *_ends  # where each line ends, after its newline
     cdef Py_ssize_t _tail  # how many bytes at the end of a line are not its entry's
     cdef dict _hashes  # index -> hash, where the line does not tell
+    cdef int _views
 
     def __cinit__(self):
-        self._data = b""
         self._hashes = {}
 
     def __dealloc__(self):
+        _give(self._text, self._room)
         PyMem_Free(self._ends)
 
     def __len__(self) -> int:
         return self.count
 
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self._lines(), self._size, True, flags)
+        self._views += 1
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self._views -= 1
+
     @property
     def data(self) -> bytes:
-        if self._data is None:
-            self._data = gunzip(self._packed)
-            self._packed = None
-        return self._data
+        return PyBytes_FromStringAndSize(self._lines(), self._size)
 
     def shrink(self, packed: bytes) -> None:
         # The memory of the lines is wanted for the next page; they are hardly ever read again.
-        if self._data is not None and PyBytes_GET_SIZE(packed) < PyBytes_GET_SIZE(self._data):
-            self._packed, self._data = packed, None
+        if self._text != NULL and self._views == 0 and PyBytes_GET_SIZE(packed) < self._size:
+            self._packed = packed
+            _give(self._text, self._room)
+            self._text, self._room = NULL, 0
+
+    cdef char *_lines(self) except NULL:
+        cdef bytes data
+        if self._text == NULL:
+            data = b"" if self._packed is None else gunzip(self._packed)
+            self._size = 0
+            self.reserve(PyBytes_GET_SIZE(data))
+            self.add(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            self._packed = None
+        return self._text
+
+    cdef int reserve(self, Py_ssize_t wanted) except -1:
+        """Make room for that many bytes in all."""
+        cdef Py_ssize_t room = 0
+        cdef char *block
+        if wanted > self._room or self._text == NULL:
+            block = _take(wanted, &room)
+            if self._size:
+                memcpy(block, self._text, self._size)
+            _give(self._text, self._room)
+            self._text, self._room = block, room
+        return 0
+
+    cdef inline int add(self, const char *text, Py_ssize_t size) except -1:
+        if self._room - self._size < size:
+            self.reserve(max(self._size + size, self._room + self._room // 2))
+        memcpy(self._text + self._size, text, size)
+        self._size += size
+        return 0
 
     cdef bytes _body(self, Py_ssize_t index):
         """The JSON of the entry itself, cut from its line."""
-        cdef bytes data = self.data
+        cdef char *lines = self._lines()
         cdef Py_ssize_t start = self._ends[index - 1] if index else 0
         cdef Py_ssize_t size = self._ends[index] - start - self._tail
-        cdef bytes body = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + start, size + 1)
+        cdef bytes body = PyBytes_FromStringAndSize(lines + start, size + 1)
         PyBytes_AS_STRING(body)[size] = c"}"
         return body
 
-    cdef bint _is_line(self, Py_ssize_t index, bytes body):
+    cdef bint _is_line(self, Py_ssize_t index, bytes body) except -1:
         """Whether this is the JSON of an entry, byte by byte. False does not say that the entry differs."""
-        cdef bytes data = self.data
+        cdef char *lines = self._lines()
         cdef Py_ssize_t start = self._ends[index - 1] if index else 0
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body) - 1
         return (
             self._ends[index] - start - self._tail == size
-            and memcmp(PyBytes_AS_STRING(data) + start, PyBytes_AS_STRING(body), size) == 0
+            and memcmp(lines + start, PyBytes_AS_STRING(body), size) == 0
             and index not in self._hashes
         )
 
@@ -878,53 +986,6 @@ cdef class EncodedPage:
         if place < 0 or place >= self.count:
             raise IndexError(f"There is no line {index} in a page of {self.count}.")
         return self._hash(place)
-
-
-@cython.final
-cdef class _Writer:
-    """Collects bytes, in the object that is handed out in the end."""
-
-    cdef PyObject *_text
-    cdef Py_ssize_t used
-    cdef Py_ssize_t _room
-
-    def __cinit__(self, Py_ssize_t room):
-        self._text = PyBytes_Raw(NULL, room)
-        self._room = room
-
-    def __dealloc__(self):
-        Py_XDECREF(self._text)
-
-    cdef int _grow(self, Py_ssize_t size) except -1:
-        cdef Py_ssize_t room = max(self.used + size, self._room + self._room // 2)
-        self._room = 0
-        _PyBytes_Resize(&self._text, room)
-        self._room = room
-        return 0
-
-    cdef int reserve(self, Py_ssize_t room) except -1:
-        """Make room at once for what is expected: growing copies everything that is there."""
-        if room > self._room:
-            self._room = 0
-            _PyBytes_Resize(&self._text, room)
-            self._room = room
-        return 0
-
-    cdef inline int add(self, const char *text, Py_ssize_t size) except -1:
-        if self._room - self.used < size:
-            self._grow(size)
-        memcpy(PyBytes_Data(self._text) + self.used, text, size)
-        self.used += size
-        return 0
-
-    cdef bytes finish(self):
-        cdef bytes text
-        self._room = 0
-        _PyBytes_Resize(&self._text, self.used)
-        text = <bytes>self._text
-        Py_XDECREF(self._text)
-        self._text = NULL
-        return text
 
 
 def _merged(entry, metadata):
@@ -945,7 +1006,6 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
     cdef EncodedPage page = EncodedPage.__new__(EncodedPage)
     cdef Py_ssize_t index, count = len(entries), size
     cdef bytes tail, line
-    cdef _Writer writer = _Writer.__new__(_Writer, 64)
     tail = b"}\n" if metadata is None else b',"_grove":' + _json(metadata) + b"}\n"
     page._ends = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
     if page._ends == NULL:
@@ -964,8 +1024,8 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
         if metadata is not None and _GROVE in <dict>plain:
             page._hashes[index] = hash_entry(entry)
             line = _json(_merged(dict(plain), metadata))
-            writer.add(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
-            writer.add(b"\n", 1)
+            page.add(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+            page.add(b"\n", 1)
         else:
             line = _fast(plain, _AS_IS)
             if line is None:
@@ -973,17 +1033,16 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
                 line = _exact(plain, False)
             size = PyBytes_GET_SIZE(line)
             if index == 0:
-                writer.reserve(min((size + page._tail) * count + (size * count >> 2), _MUCH))
+                page.reserve(min((size + page._tail) * count + (size * count >> 2), _MUCH))
             if size > 2 or metadata is None:
-                writer.add(PyBytes_AS_STRING(line), size - 1)
-                writer.add(PyBytes_AS_STRING(tail), page._tail)
+                page.add(PyBytes_AS_STRING(line), size - 1)
+                page.add(PyBytes_AS_STRING(tail), page._tail)
             else:  # an empty object: no comma
                 page._hashes[index] = hash_entry(entry)
-                writer.add(b"{", 1)
-                writer.add(PyBytes_AS_STRING(tail) + 1, page._tail - 1)
-        page._ends[index] = writer.used
+                page.add(b"{", 1)
+                page.add(PyBytes_AS_STRING(tail) + 1, page._tail - 1)
+        page._ends[index] = page._size
         page.count = index + 1
-    page._data = writer.finish()
     return page
 
 
@@ -994,7 +1053,7 @@ def encode(entries: list, metadata: dict | None) -> EncodedPage:
 _ZLIB_LEVELS = (1, 1, 4, 6)  # what comes near to isal's four levels
 
 
-def gzip(data: bytes, level: int = 1) -> bytes:
+def gzip(data: bytes | EncodedPage, level: int = 1) -> bytes:
     if not 0 <= level <= 3:
         raise ValueError(f"The gzip level is {level}; it has to be 0, 1, 2 or 3.")
     if isal_zlib is not None:
@@ -1139,7 +1198,7 @@ cdef class Seen:
     def remember(self, pointers: list, page: EncodedPage) -> None:
         if len(pointers) != page.count:
             raise ValueError(f"There are {len(pointers)} pointers for a page of {page.count}.")
-        self._deliver(pointers, page, None, PyBytes_GET_SIZE(page.data) + _POINTER_BYTES * page.count)
+        self._deliver(pointers, page, None, page._size + _POINTER_BYTES * page.count)
 
     def remember_hashes(self, pointers: list, hashes: list) -> None:
         if len(pointers) != len(hashes):
