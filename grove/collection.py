@@ -372,6 +372,8 @@ class Collection:
             )
 
     def _commit(self, changes: dict[str, str | None]) -> None:
+        # The run may have been revoked since its page was begun.
+        self.check()
         delivery = self.delivery
         changes[LOOSE] = encode_loose(self._loose)
         extra: dict[Key, str | None] = {}
@@ -406,6 +408,17 @@ class Collection:
             self._delivery.abandon()
 
     # --- the end ---
+
+    def revoke(self, reason: BaseException) -> None:
+        """From another thread: this run does not come back, and commits nothing from here on. Errors are the cache's.
+
+        The lease is taken away from it, so that the next run need not wait.
+        """
+        lease = self.lease
+        if self.poison is None:
+            self.poison = reason
+        if lease is not None:
+            lease.revoke()
 
     def end(self, changes: dict[str, str | None]) -> None:
         """Give the lease back, with `changes`. What is published by then need not be remembered any longer."""

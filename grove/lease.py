@@ -310,6 +310,25 @@ class Lease:
         finally:
             owner().nonces.discard(self.nonce)
 
+    def revoke(self) -> None:
+        """Take the stream from a run that does not come back: whatever it still tries to commit is refused.
+
+        For another thread than the run's. The record stays, as after a run that was not clean. Errors are the cache's.
+        """
+        self.stop_renewing()
+        try:
+            with self._mutex:
+                if self._released:
+                    return
+                self._released = self.lost = True
+                batch = Batch().require(self._epoch_key, self.epoch_text)
+                batch.set(self._epoch_key, str(int(self.epoch_text) + 1)).delete(self._lock_key)
+                # Refused where somebody else has the stream already.
+                with contextlib.suppress(ConflictError):
+                    self.state.cache.apply(batch)
+        finally:
+            owner().nonces.discard(self.nonce)
+
     def _expiry(self) -> str:
         return (clock.now() + timedelta(seconds=self.duration)).strftime(LOCK_DATE_FORMAT)
 

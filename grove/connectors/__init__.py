@@ -114,6 +114,8 @@ class BaseConnector:
         self.logger = _BoundLogger(logging.getLogger(self.kind), self.log_context)
         self.stopping = threading.Event()
         self.outcome = ""
+        self.failure: BaseException | None = None
+        self._abandoned = False
         self._started = clock.now()
         self._lock_duration = _lock_duration()
         self._part = 0
@@ -151,18 +153,21 @@ class BaseConnector:
         """Collect once, under the stream's lease. Afterwards `outcome` is succeeded, failed, locked or stopped.
 
         ConcurrencyException where another process is collecting this stream. Everything else that goes wrong ends
-        this run only: it is logged, with its traceback where no one expected it.
+        this run only: it is logged, with its traceback where no one expected it, and kept in `failure`.
         """
         self.outcome = "failed"
+        self.failure = None
         try:
             self.lock()
         except ConcurrencyException:
             self.outcome = "locked"
             raise
         except GroveException as err:
+            self.failure = err
             self.logger.error("The stream could not be opened.", extra={"exception": str(err)})
             return
-        except Exception:
+        except Exception as err:
+            self.failure = err
             self.logger.exception("The stream could not be opened, in a way that no one expected.")
             return
         try:
@@ -173,11 +178,13 @@ class BaseConnector:
             self.outcome = "stopped"
             self.logger.info("Stopped; the next run goes on from the last page that was saved.")
         except GroveException as err:
+            self.failure = err
             self.logger.error(
                 "Collection did not complete.",
                 extra={"exception": str(err), "error": type(err).__name__},
             )
-        except Exception:
+        except Exception as err:
+            self.failure = err
             self.logger.exception("Collection failed in a way the connector did not expect.")
         finally:
             self._end()
@@ -233,6 +240,11 @@ class BaseConnector:
         run = self._collection()
         run.take()
         self._run = run
+        if self._abandoned:
+            # It hung in here, and whoever gave it up found no run to revoke.
+            self._run = None
+            run.revoke(self._gone())
+            raise self._gone()
 
     def unlock(self) -> None:
         """Give the stream back; ConcurrencyException where this connector does not hold it (any longer)."""
@@ -240,6 +252,20 @@ class BaseConnector:
         if run is None or run.lease is None:
             raise ConcurrencyException(f"Stream {self.name} is not locked by this connector.")
         run.end({})
+
+    def abandon(self) -> None:
+        """From another thread: this run does not come back. It commits nothing from here on, and its lease is free.
+
+        Errors are the cache's; the lease then runs out by itself.
+        """
+        self._abandoned = True
+        self.stopping.set()
+        run = self._run
+        if run is not None:
+            run.revoke(self._gone())
+
+    def _gone(self) -> StoppedError:
+        return StoppedError(f"The run of stream {self.name} was given up because it did not come back.")
 
     def _collection(self) -> Collection:
         config = self.configuration
