@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import stat
 import struct
 import threading
@@ -37,6 +38,7 @@ MAP_LIMIT = 1 << 40
 RESIZES = 64
 MAX_READERS = 1024
 LOCK_BYTES = 16384 + 64 * MAX_READERS
+ROOM = 1 << 16
 KEY_LIMIT = 511
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "ceph", "glusterfs", "afs"})
 
@@ -124,6 +126,10 @@ class _Request:
         self.lead = False
 
 
+class _Closed(Exception):
+    """The environment was closed after it was looked up, and nothing was done: open it anew."""
+
+
 class _Store:
     """One open LMDB environment, and the only one this process has for that directory."""
 
@@ -133,25 +139,37 @@ class _Store:
         self._queue: list[_Request] = []
         self._guard = threading.Lock()
         self._leading = False
-        # Resizing the map needs every transaction of this process to have ended.
+        # Resizing the map and closing need every transaction of this process to have ended.
         self._readers = threading.Condition()
         self._reading = 0
+        self._barred = False
         self._writing = threading.Lock()
         self.closed = False
 
     def close(self) -> None:
         """Let the environment go once its readers and its writer have."""
-        with self._writing, self._readers:
-            while self._reading:
-                self._readers.wait()
-            self.closed = True
-            self._env.close()
+        with self._writing, self._alone():
+            if not self.closed:
+                self.closed = True
+                self._env.close()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let the readers end, and no other begin. The caller holds `_writing`."""
+        with self._readers:
+            self._barred = True
+            try:
+                self._readers.wait_for(lambda: not self._reading)
+                yield
+            finally:
+                self._barred = False
+                self._readers.notify_all()
 
     # reading
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Any]:
-        """A read transaction. AccessException where the environment cannot give one."""
+        """A read transaction. _Closed before it begins, AccessException where the environment cannot give one."""
         txn = self._begin()
         try:
             with txn:
@@ -166,8 +184,9 @@ class _Store:
         """A read transaction, counted until `_end_reading`."""
         for _ in range(RESIZES):
             with self._readers:
+                self._readers.wait_for(lambda: not self._barred)
                 if self.closed:
-                    raise AccessException(f"The cache in {self.path} is being opened anew; try again.")
+                    raise _Closed
                 self._reading += 1
             try:
                 return self._env.begin()
@@ -230,7 +249,7 @@ class _Store:
 
     def _commit(self, requests: list[_Request]) -> None:
         if self.closed:
-            raise AccessException(f"The cache in {self.path} is being opened anew; try again.")
+            raise _Closed
         for _ in range(RESIZES):
             try:
                 self._transact(requests)
@@ -260,9 +279,7 @@ class _Store:
                     request.error = err
 
     def _resize(self, size: int) -> None:
-        with self._readers:
-            while self._reading:
-                self._readers.wait()
+        with self._alone():
             if not self.closed:
                 try:
                     self._env.set_mapsize(size)
@@ -298,8 +315,18 @@ def _trouble(err: lmdb.Error, path: Path) -> GroveException:
         return CorruptStateError(f"The cache in {path} is damaged or no LMDB ({text}). {_RESTORE}")
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
         if os.strerror(number) in text:
+            number = _why_cut_short(path) if number == errno.EIO else number
             return files.disk_error(OSError(number, os.strerror(number)), path)
     return AccessException(f"The cache in {path} failed: {text}.")
+
+
+def _why_cut_short(path: Path) -> int:
+    """What EIO means: LMDB also says it where only the beginning of what it wrote found room."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and _size(path / "data.mdb") > limit - ROOM:
+        return errno.EFBIG
+    space = os.statvfs(path)
+    return errno.ENOSPC if space.f_bavail * space.f_frsize < ROOM else errno.EIO
 
 
 _DAMAGES = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
@@ -456,7 +483,8 @@ def _size(path: Path) -> int:
 
 
 _stores: dict[tuple[int, int], _Store] = {}
-_stores_guard = threading.Lock()
+# Reentrant, because only such a lock refuses to be released by a thread that has not got it: an interrupted fork.
+_stores_guard = threading.RLock()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -484,17 +512,32 @@ def _store(path: Path) -> _Store:
         return found
 
 
-def _after_fork() -> None:
-    """A child must not use its parent's environment: it opens its own."""
+def _before_fork() -> None:
+    """Close everything: a child can neither use what its parent has open nor close it without harm to the parent."""
+    _stores_guard.acquire()
+    for identity, store in list(_stores.items()):
+        store.close()
+        del _stores[identity]
+
+
+def _after_fork_in_parent() -> None:
+    _stores_guard.release()
+
+
+def _after_fork_in_child() -> None:
     global _stores, _stores_guard
-    # Kept, and never closed: closing would touch the parent's locks.
-    _abandoned.append(_stores)
+    # Left only where closing was interrupted: never used here, and never closed, which could harm the parent.
+    for store in _stores.values():
+        store.closed = True
+        _abandoned.append(store)
     _stores = {}
-    _stores_guard = threading.Lock()
+    _stores_guard = threading.RLock()
 
 
-_abandoned: list[Any] = []
-os.register_at_fork(after_in_child=_after_fork)
+_abandoned: list[_Store] = []
+
+# The guard is held from before to after, so that nobody opens anything meanwhile. Both sides open anew on next use.
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 # --- the handler ---
@@ -526,17 +569,16 @@ class Handler(BaseCache):
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.directory: Path = Path(path).absolute() if path is not None else _default_path().absolute()
         self._opened: _Store | None = None
-        self._process = 0
 
     def setup(self) -> None:
         """Open the environment; errors are the class's."""
         self._open()
 
     def _open(self) -> _Store:
-        if self._opened is None or self._process != os.getpid() or self._opened.closed:
-            self._opened = _store(self.directory)
-            self._process = os.getpid()
-        return self._opened
+        opened = self._opened
+        if opened is None or opened.closed:
+            self._opened = opened = _store(self.directory)
+        return opened
 
     def reopen(self) -> None:
         """Close the environment and open it anew, for every handler of this process."""
@@ -546,7 +588,7 @@ class Handler(BaseCache):
                 if store is opened:
                     del _stores[identity]
             # Closed before anybody can open it again: LMDB allows one environment per process.
-            if opened is not None and self._process == os.getpid() and not opened.closed:
+            if opened is not None and not opened.closed:
                 opened.close()
         self._opened = None
         self._open()
@@ -578,8 +620,12 @@ class Handler(BaseCache):
 
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`, in one snapshot."""
-        with self._open().snapshot() as txn:
-            return [self._value(txn, key) for key in keys]
+        while True:
+            try:
+                with self._open().snapshot() as txn:
+                    return [self._value(txn, key) for key in keys]
+            except _Closed:
+                continue
 
     def _value(self, txn: Any, key: Key) -> str | None:
         stored = _store_key(key)
@@ -588,13 +634,26 @@ class Handler(BaseCache):
 
     def apply(self, batch: Batch) -> None:
         """All of `batch`, durable on return, or nothing."""
-        self._open().apply(batch)
+        while True:
+            try:
+                self._open().apply(batch)
+                return
+            except _Closed:
+                continue
 
     def scan(self, prefix: str) -> Iterator[tuple[Key, str]]:
         """Every key whose pk starts with `prefix`, and its value, as they were at one moment."""
+        while True:
+            try:
+                with self._open().snapshot() as txn:
+                    return iter(self._found(txn, prefix))
+            except _Closed:
+                continue
+
+    def _found(self, txn: Any, prefix: str) -> list[tuple[Key, str]]:
         start = prefix.encode("utf-8", "surrogatepass")[:256]
         found = []
-        with self._open().snapshot() as txn, txn.cursor() as cursor:
+        with txn.cursor() as cursor:
             if cursor.set_range(start):
                 for stored, record in cursor:
                     if not stored.startswith(start):
@@ -604,4 +663,4 @@ class Handler(BaseCache):
                     key, value = _decode(stored, record)
                     if key.pk.startswith(prefix):
                         found.append((key, value))
-        return iter(found)
+        return found
