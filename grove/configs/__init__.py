@@ -3,8 +3,11 @@
 import abc
 import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from blake3 import blake3
 from pydantic import ValidationError
 
 from grove.exceptions import ConfigurationException, DataFormatException
@@ -14,16 +17,29 @@ from grove.models import ConnectorConfig
 __all__ = ["BaseConfig", "parse_document"]
 
 
-class BaseConfig(abc.ABC):
-    """A source of configuration documents.
+@dataclass(slots=True)
+class _Version:
+    """What was last found in one place, and in which round: a mark of its content, and the last usable document."""
 
-    A document that cannot be used must not keep the others from being collected: `get()` leaves it out,
-    and says why in `problems`, one sentence each.
+    mark: bytes | str
+    good: ConnectorConfig | None
+    round: int
+    broken: bool = False
+
+
+class BaseConfig(abc.ABC):
+    """A source of configuration documents, which may be asked again and again.
+
+    A document that cannot be used must not keep the others from being collected: `get()` says why in `problems`, one
+    sentence each, and gives the last usable version of it that this handler has seen, if there is one. What has not
+    changed is not parsed again, and is the same object as before.
     """
 
     def __init__(self) -> None:
         self.logger = logging.getLogger(type(self).__module__)
         self.problems: list[str] = []
+        self._versions: dict[str, _Version] = {}
+        self._round = 0
 
     @abc.abstractmethod
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
@@ -33,18 +49,57 @@ class BaseConfig(abc.ABC):
         cannot be reached.
         """
 
-    def read(self, data: bytes, source: str) -> ConnectorConfig | None:
-        """The document in `data`; None where it is unusable, which is noted as `source` and logged."""
-        try:
-            return parse_document(data, source)
-        except ConfigurationException as err:
-            self.report(str(err), source)
-            return None
+    def begin(self) -> None:
+        """Called by `get()` before it looks: forgets the problems of the last time, and what was gone by then."""
+        self.problems = []
+        self._versions = {source: found for source, found in self._versions.items() if found.round == self._round}
+        self._round += 1
 
-    def report(self, problem: str, source: str) -> None:
-        """Note and log that the document `source` is left out."""
+    def read(self, data: bytes, source: str) -> ConnectorConfig | None:
+        """The document in `data`; where it is unusable, what `report()` gives."""
+        mark = blake3(data).digest()
+        known = self._versions.get(source)
+        if known is not None and known.mark == mark and not known.broken:
+            known.round = self._round
+            return known.good
+        try:
+            config = parse_document(data, source)
+        except ConfigurationException as err:
+            return self.report(str(err), source, mark)
+        self._versions[source] = _Version(mark, config, self._round)
+        return config
+
+    def report(self, problem: str, source: str, mark: bytes | str = "") -> ConnectorConfig | None:
+        """Note that the document `source` is unusable: its last usable version, or None where it is left out.
+
+        Logged once for each `mark` of its content, or each problem where there is none.
+        """
+        mark = mark or problem
+        known = self._versions.get(source)
+        good = known.good if known is not None else None
+        if known is None or known.mark != mark:
+            self.logger.error(
+                "A configuration document was skipped."
+                if good is None
+                else "A configuration document is unusable; its last usable version is kept.",
+                extra={"document": source, "exception": problem},
+            )
         self.problems.append(problem)
-        self.logger.error("A configuration document was skipped.", extra={"document": source, "exception": problem})
+        self._versions[source] = _Version(mark, good, self._round, broken=True)
+        return good
+
+    def kept(self, gone: Callable[[str], bool]) -> list[ConnectorConfig]:
+        """The last usable versions of documents that `get()` has not come across this time, where `gone` says so.
+
+        For a place that could not be looked into: what lies there has not been removed.
+        """
+        found = []
+        for source, version in self._versions.items():
+            if version.round != self._round and gone(source):
+                version.round = self._round
+                if version.good is not None:
+                    found.append(version.good)
+        return found
 
 
 def parse_document(data: bytes, source: str) -> ConnectorConfig:

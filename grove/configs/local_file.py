@@ -28,6 +28,7 @@ class Handler(BaseConfig):
 
     def __init__(self) -> None:
         super().__init__()
+        self._open_to_others: set[str] = set()
         try:
             self.config = Configuration()
         except ValidationError as err:
@@ -44,41 +45,43 @@ class Handler(BaseConfig):
                 f"{ENV_PREFIX}PATH is {str(root)!r}, which is not a directory. "
                 "Create it, or set the variable to the directory that holds your configuration documents."
             )
-        self.problems = []
-        found = []
-        for path in sorted(self._documents(root)):
-            config = self._load(path)
-            if config is not None and id in (None, config.name):
-                found.append(config)
-        return found
+        self.begin()
+        unreadable: list[str] = []
+        loaded = [self._load(path) for path in sorted(self._documents(root, unreadable))]
+        found = [config for config in loaded if config is not None]
+        if unreadable:
+            found += self.kept(lambda source: any(Path(source).is_relative_to(folder) for folder in unreadable))
+        return [config for config in found if id in (None, config.name)]
 
     def _load(self, path: Path) -> ConnectorConfig | None:
         source = str(path)
         try:
             if path.is_dir():
-                self.report(f"{source}: this is a directory, not a document.", source)
-                return None
+                return self.report(f"{source}: this is a directory, not a document.", source)
             data = path.read_bytes()
             mode = path.stat().st_mode
         except OSError as err:
-            self.report(f"{source}: the document cannot be read: {err.strerror}.", source)
-            return None
-        if mode & 0o022:
+            return self.report(f"{source}: the document cannot be read: {err.strerror}.", source)
+        if not mode & 0o022:
+            self._open_to_others.discard(source)
+        elif source not in self._open_to_others:
+            self._open_to_others.add(source)
             self.logger.warning(
                 "Others may change this configuration document; take their write permission away.",
                 extra={"document": source},
             )
         return self.read(data, source)
 
-    def _documents(self, root: Path) -> Iterator[Path]:
+    def _documents(self, root: Path, unreadable: list[str]) -> Iterator[Path]:
         # Links are followed (a mounted volume is often made of them), hidden names are not (that is where
         # such a volume keeps its versions).
         seen: set[tuple[int, int]] = set()
 
-        def unreadable(err: OSError) -> None:
+        def failed(err: OSError) -> None:
             self.report(f"{err.filename}: the directory cannot be read: {err.strerror}.", str(err.filename))
+            unreadable.append(str(err.filename))
 
-        for directory, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
+        for directory, folders, names in os.walk(root, followlinks=True, onerror=failed):
             status = os.stat(directory)
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
