@@ -1075,6 +1075,8 @@ cdef int _LINES_TO_COMPARE = 2
 cdef int _POINTER_BYTES = 160
 cdef int _HASH_BYTES = 250
 cdef tuple _INDEXES = tuple(range(4096))
+# With how many known pointers each one of a page is compared, rather than looked up.
+cdef int _FEW = 3
 # How many pointers of a page are looked for one by one before all their places are noted.
 cdef int _LOOKS = 8
 
@@ -1329,11 +1331,8 @@ cdef class Seen:
         _same_length(entries, pointers)
         if self._apart:
             self._approach(pointers)
-        for index in range(count):
-            pointer = pointers[index]
-            if PyDict_GetItemWithError(self._index, pointer) != NULL or (pointer is None and self._anywhere):
-                break
-        else:
+        index = self._first_met(pointers)
+        if index == count:
             return list(_INDEXES[:count]) if count <= 4096 else list(range(count))
         result = list(range(index))
         for index in range(index, count):
@@ -1346,6 +1345,26 @@ cdef class Seen:
                 if not self._is_known(entries[index], pointer, known, hasher):
                     result.append(index)
         return result
+
+    cdef Py_ssize_t _first_met(self, list pointers) except -1:
+        """The index of the first pointer under which something is known; their number where there is none."""
+        cdef Py_ssize_t index, count = len(pointers)
+        cdef tuple few
+        cdef str pointer, known
+        if self._anywhere or len(self._index) > _FEW:
+            for index in range(count):
+                pointer = pointers[index]
+                if PyDict_GetItemWithError(self._index, pointer) != NULL or (pointer is None and self._anywhere):
+                    return index
+            return count
+        # Most often the boundary alone: comparing is faster than hashing each pointer to look it up.
+        few = tuple(self._index)
+        for index in range(count):
+            pointer = pointers[index]
+            for known in few:
+                if pointer == known:
+                    return index
+        return count
 
     cdef bint _is_known(self, object entry, object pointer, object found, object hasher) except -1:
         cdef _Known known
