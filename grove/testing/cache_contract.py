@@ -5,20 +5,38 @@
             return my_package.Handler(...)
 
 Two handlers made for one `tmp_path` reach the same store; another `tmp_path` begins with an empty one. What a store
-cannot do is overridden with a `pytest.skip` that says why.
+cannot do is overridden with a `pytest.skip` that says why. Some tests make the cache in processes of their own: they
+load the test class from its file and copy what is on `self`, which has to be JSON.
 """
 
 import contextlib
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from typing import ClassVar, Protocol
 
 import pytest
+from blake3 import blake3
 
 from grove.caches import BaseCache, Batch, Key
-from grove.exceptions import ConflictError, DataFormatException, NotFoundException, NotImplementedException
+from grove.exceptions import (
+    AccessException,
+    ConflictError,
+    DataFormatException,
+    NotFoundException,
+    NotImplementedException,
+)
+from grove.state import StreamState
+from grove.testing import _cache_worker
 
-__all__ = ["CacheContract"]
+__all__ = ["CacheContract", "Link"]
 
 STREAM = "contract.d41d8cd98f00b204e9800998ecf8427e"
 POINTER = Key(f"pointer.{STREAM}", "all")
@@ -55,14 +73,33 @@ SORT_KEYS = {
 }
 
 ROUNDS = 40
+HASHES = 1_000_000
+
+
+class Link(Protocol):
+    """What lies between a cache and its store, and can be told to lose a reply."""
+
+    lost: bool
+    """Whether it has done so since it was told."""
+
+    def lose(self, exchange: int) -> None:
+        """Let so many exchanges pass from now on, and lose the reply of the next one: the store has acted on it."""
 
 
 class CacheContract:
-    """For every cache: give `make_cache`."""
+    """For every cache: give `make_cache`, and the fixture `distant` where a network lies in between."""
+
+    FIGHTS: ClassVar[int] = 100
+    """How often each of two processes takes the lock from the other."""
 
     def make_cache(self, tmp_path: Path) -> BaseCache:
         """A handler, not set up yet, for the store that belongs to `tmp_path`."""
         raise NotImplementedError("Override `make_cache` to return the handler that is to be tested.")
+
+    @pytest.fixture
+    def distant(self, tmp_path: Path) -> tuple[BaseCache, Link]:
+        """A handler, not set up yet, for the store that belongs to `tmp_path`, and the link by which it gets there."""
+        pytest.skip("nothing between this cache and its store can lose a reply")
 
     @pytest.fixture
     def cache(self, tmp_path: Path) -> BaseCache:
@@ -475,6 +512,165 @@ class CacheContract:
         other.delete(*WINDOW)
         assert cache.read([POINTER, WINDOW]) == ["2", None]
 
+    # --- much ---
+
+    def test_a_million_hashes_in_one_batch(self, cache: BaseCache) -> None:
+        draw = blake3(b"hashes").digest(HASHES * 16).hex()
+        tenth = len(draw) // 10
+        hashes = {Key(f"lookback-{number}-0.{STREAM}", "all"): draw[number * tenth :][:tenth] for number in range(10)}
+        batch = Batch().require(WINDOW, None).set(POINTER, "1").set(WINDOW, "w")
+        batch.changes.update(hashes)
+        cache.apply(batch)
+        assert cache.read([POINTER, *hashes]) == ["1", *hashes.values()]
+        with pytest.raises(ConflictError):
+            cache.apply(batch)
+        first, *rest = hashes
+        cache.apply(Batch().require(first, hashes[first]).set(first, hashes[first][:64]).delete(rest[0]))
+        assert cache.read(list(hashes)) == [hashes[first][:64], None, *[hashes[key] for key in rest[1:]]]
+
+    def test_more_keys_than_a_store_may_take_at_once(self, cache: BaseCache) -> None:
+        keys = [Key(f"lookback-{number}-0.{STREAM}", "all") for number in range(260)]
+        batch = Batch().require(LEASE, None).require(keys[0], None).set(POINTER, "1")
+        for key in keys:
+            batch.set(key, key.pk)
+        cache.apply(batch)
+        assert cache.read([POINTER, *keys]) == ["1", *(key.pk for key in keys)]
+        # Of this one the last condition is not met.
+        batch = Batch().set(POINTER, "2").delete(WINDOW)
+        for key in keys:
+            batch.require(key, key.pk).delete(key)
+        with pytest.raises(ConflictError):
+            cache.apply(batch.require(Key(f"zone.{STREAM}", "all"), "not there"))
+        assert cache.read([POINTER, *keys]) == ["1", *(key.pk for key in keys)]
+        del batch.requires[Key(f"zone.{STREAM}", "all")]
+        cache.apply(batch)
+        assert cache.read([POINTER, *keys]) == ["2"] + [None] * len(keys)
+
+    # --- several processes ---
+
+    def test_one_of_two_processes_holds_the_lock(self, cache: BaseCache, tmp_path: Path) -> None:
+        with self._worker(cache, tmp_path, "fight") as one, self._worker(cache, tmp_path, "fight") as other:
+            both = (one, other)
+            for worker in both:
+                _go_on(worker)
+            assert [_said(worker) for worker in both] == [f"taken {self.FIGHTS}"] * 2
+        assert cache.read([_cache_worker.LOCK]) == [None]
+
+    def test_a_holder_that_was_paused_is_refused(self, cache: BaseCache, tmp_path: Path) -> None:
+        cache.apply(Batch().set(_cache_worker.EPOCH, "1").set(POINTER, "1").set(WINDOW, "w"))
+        with self._worker(cache, tmp_path, "hold") as holder:
+            _go_on(holder)
+            assert _said(holder) == "holds 1"
+            holder.send_signal(signal.SIGSTOP)
+            taken = Batch().require(_cache_worker.EPOCH, "1").set(_cache_worker.EPOCH, "2").set(POINTER, "2")
+            cache.apply(taken)
+            _go_on(holder)
+            holder.send_signal(signal.SIGCONT)
+            assert _said(holder) == "refused"
+        assert cache.read([_cache_worker.EPOCH, POINTER, WINDOW]) == ["2", "2", "w"]
+
+    def test_a_holder_that_was_killed_leaves_whole_batches(self, cache: BaseCache, tmp_path: Path) -> None:
+        committed = 0
+        for commits in (1, 3, 5):
+            with self._worker(cache, tmp_path, "commit") as holder:
+                _go_on(holder)
+                for _ in range(commits):
+                    committed = int(_said(holder))
+                # It is in the middle of some later one.
+                holder.kill()
+                holder.wait()
+            cache.reopen()
+            sequence, pointer, window = cache.read([_cache_worker.SEQUENCE, POINTER, WINDOW])
+            assert window == f"{sequence} {_cache_worker.PADDING}"
+            assert pointer == sequence
+            assert sequence is not None
+            assert int(sequence) >= committed
+
+    @contextlib.contextmanager
+    def _worker(self, cache: BaseCache, tmp_path: Path, task: str) -> Iterator["subprocess.Popen[str]"]:
+        """A process that has made the cache, and waits to be told to begin `task`."""
+        if cache.SCOPE == "process":
+            pytest.skip("another process does not see this store")
+        kind = type(self)
+        arguments = [
+            inspect.getfile(kind),
+            kind.__name__,
+            json.dumps(vars(self)),
+            str(tmp_path),
+            task,
+            str(self.FIGHTS),
+        ]
+        with subprocess.Popen(
+            [sys.executable, "-m", _cache_worker.__name__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        ) as process:
+            try:
+                assert _said(process) == "ready"
+                yield process
+            finally:
+                process.kill()
+
+    # --- lost replies ---
+
+    def test_reading_goes_on_after_a_lost_reply(self, cache: BaseCache, distant: tuple[BaseCache, Link]) -> None:
+        far, link = distant
+        far.setup()
+        cache.apply(Batch().set(POINTER, "p").set(WINDOW, "w"))
+        for exchange in _until_none_is_lost(link):
+            link.lose(exchange)
+            assert far.read([POINTER, LEASE, WINDOW]) == ["p", None, "w"]
+
+    @pytest.mark.parametrize("size", [1, 100_000], ids=["small", "big"])
+    def test_a_batch_whose_reply_is_lost_is_no_conflict(
+        self, cache: BaseCache, distant: tuple[BaseCache, Link], size: int
+    ) -> None:
+        far, link = distant
+        far.setup()
+        for exchange in _until_none_is_lost(link):
+            lease, pointer = Key(LEASE.pk, str(exchange)), Key(POINTER.pk, str(exchange))
+            value = "p" * size
+            link.lose(exchange)
+            try:
+                far.apply(Batch().require(lease, None).set(lease, "mine").set(pointer, value))
+            except AccessException:
+                # The outcome is unknown, and has to be looked for.
+                far.reopen()
+                assert far.read([lease, pointer]) in ([None, None], ["mine", value])
+            else:
+                assert far.read([lease, pointer]) == ["mine", value]
+            assert cache.read([lease, pointer]) == far.read([lease, pointer])
+
+    def test_a_lock_whose_reply_is_lost_is_not_taken_for_another_s(
+        self, cache: BaseCache, distant: tuple[BaseCache, Link]
+    ) -> None:
+        far, link = distant
+        far.setup()
+        for exchange in _until_none_is_lost(link):
+            link.lose(exchange)
+            with contextlib.suppress(AccessException):
+                far.set(LEASE.pk, str(exchange), "mine", not_set=True)
+            link.lose(exchange)
+            with contextlib.suppress(AccessException):
+                far.set(LEASE.pk, str(exchange), "still mine", constraint="mine")
+            link.lose(exchange)
+            with contextlib.suppress(AccessException):
+                far.delete(LEASE.pk, str(exchange), constraint="still mine")
+
+    def test_a_stream_goes_on_whatever_reply_is_lost(self, cache: BaseCache, distant: tuple[BaseCache, Link]) -> None:
+        far, link = distant
+        far.setup()
+        state = StreamState(far, lambda kind: f"{kind}.{STREAM}", "all")
+        state.load()
+        state.take({"lease": "mine"}, expected_lock=None)
+        for exchange in _until_none_is_lost(link):
+            link.lose(exchange)
+            state.commit({"pointer": str(exchange), "boundary": str(exchange) * 40_000})
+            found = cache.read([state.key("sequence"), state.key("pointer"), state.key("boundary")])
+            assert found == [str(exchange + 1), str(exchange), str(exchange) * 40_000]
+
     def _scan(self, cache: BaseCache, prefix: str) -> dict[Key, str]:
         try:
             found = list(cache.scan(prefix))
@@ -482,6 +678,27 @@ class CacheContract:
             pytest.skip(str(err))
         assert len(dict(found)) == len(found)
         return dict(found)
+
+
+def _said(process: "subprocess.Popen[str]") -> str:
+    """The next line of a worker; empty once it has ended."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def _go_on(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def _until_none_is_lost(link: Link) -> Iterator[int]:
+    """0, 1, 2, ... until what is done with the number no longer takes that many exchanges."""
+    for exchange in count():
+        yield exchange
+        if not link.lost:
+            assert exchange > 0
+            return
 
 
 def _race(attempt: Callable[[int, str], None]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from grove.testing.cache_contract import CacheContract
 class _PlainCache(BaseCache):
     """What a plugin offers that was written for `get`, `set` and `delete`."""
 
+    SCOPE: ClassVar[str] = "process"
     stores: ClassVar[dict[Path, dict[Key, str]]] = {}
 
     def __init__(self, path: Path) -> None:

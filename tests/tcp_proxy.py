@@ -1,0 +1,142 @@
+"""A TCP link to a real server that loses requests and replies when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+
+RESET_BEFORE = "reset before"
+RESET_AFTER = "reset after"
+SILENT_BEFORE = "silent before"
+SILENT_AFTER = "silent after"
+
+FAULTS = (RESET_BEFORE, RESET_AFTER, SILENT_BEFORE, SILENT_AFTER)
+"""The connection is reset, or nothing comes any more: before the server sees the request, or after it has answered."""
+
+STEP = 1 << 16
+
+
+class Proxy:
+    """Forwards `port` to the server's. An exchange is a request, in as many pieces as it comes, and its reply."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._guard = threading.Lock()
+        self._fault = ""
+        self._from = self._until = self._exchanges = 0
+        self._sockets: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._closed = False
+        self.met = 0
+
+    def __enter__(self) -> Proxy:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._guard:
+            self._closed = True
+            open_now = [self._listener, *self._sockets]
+        for end in open_now:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def fail(self, fault: str, after: int = 0, times: int = 1) -> None:
+        """Let `after` exchanges pass, then let `times` of them meet `fault`. `met` counts those that did."""
+        with self._guard:
+            self._fault, self._from = fault, self._exchanges + after
+            self._until, self.met = self._from + times, 0
+
+    def lose(self, exchange: int) -> None:
+        """Let so many exchanges pass, and lose the reply of the next one."""
+        self.fail(RESET_AFTER, after=exchange)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the fault has been met."""
+        return self.met > 0
+
+    def _next_fault(self) -> str:
+        with self._guard:
+            number, self._exchanges = self._exchanges, self._exchanges + 1
+            if not self._from <= number < self._until:
+                return ""
+            self.met += 1
+            return self._fault
+
+    # --- connections ---
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server_port), timeout=30)
+            except OSError:
+                _reset(client)
+                continue
+            thread = threading.Thread(target=self._serve, args=(client, server))
+            with self._guard:
+                self._sockets |= {client, server}
+                self._threads.append(thread)
+                if self._closed:
+                    client.close()
+                    server.close()
+                    return
+            thread.start()
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            with contextlib.suppress(OSError):
+                self._forward(client, server)
+            with self._guard:
+                self._sockets -= {client, server}
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        replied, fault = True, ""
+        for end in _readable(client, server):
+            data = end.recv(STEP)
+            if not data:
+                return
+            if end is client:
+                if replied:
+                    replied, fault = False, self._next_fault()
+                if fault == RESET_BEFORE:
+                    _reset(client)
+                    return
+                if fault != SILENT_BEFORE:
+                    server.sendall(data)
+            else:
+                replied = True
+                if fault == RESET_AFTER:
+                    _reset(client)
+                    return
+                if fault != SILENT_AFTER:
+                    client.sendall(data)
+
+
+def _readable(client: socket.socket, server: socket.socket) -> Iterator[socket.socket]:
+    with selectors.DefaultSelector() as selector:
+        for end in (client, server):
+            selector.register(end, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                found = key.fileobj
+                assert isinstance(found, socket.socket)
+                yield found
+
+
+def _reset(end: socket.socket) -> None:
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
