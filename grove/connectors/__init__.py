@@ -373,12 +373,14 @@ class BaseConnector:
         if overrides_serialize(self._output):
             return bytes(self._output.serialize(data=data, metadata=metadata))
         page = self._page
-        if page is not None and page.encoded is not None and data is page.kept:
-            packed = self._output.pack(page.encoded.data)
-            if type(self._output).pack is BaseOutput.pack:
-                page.packed = packed
-            return packed
-        return self._output.pack(_encode(data, metadata).data)
+        own = page if page is not None and data is page.kept else None
+        encoded = own.encoded if own is not None and own.encoded is not None else _encode(data, metadata)
+        if type(self._output).pack is not BaseOutput.pack:
+            return self._output.pack(encoded.data)
+        packed = _core.gzip(encoded)
+        if own is not None:
+            own.packed = packed
+        return packed
 
     def _write_quarantine(self, rejected: list[tuple[Any, str]]) -> None:
         groups: dict[str, list[Any]] = {}
