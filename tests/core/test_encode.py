@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import random
 import threading
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -210,3 +212,37 @@ def test_what_a_shrunk_page_delivered_is_still_known() -> None:
     page.shrink(_core.gzip(page.data))
     assert seen.unseen([*entries[10:20], {"id": 10, "other": 1}], [*pointers[10:20], "10"]) == [10]
     assert seen.hashes("7") == {_core.hash_entry({"id": 7})}
+
+
+def test_a_page_is_a_buffer_of_its_lines() -> None:
+    page = _core.encode([{"a": 1}, {"b": "é"}], {"c": 2})
+    assert bytes(memoryview(page)) == page.data
+    assert _core.gzip(page) == _core.gzip(page.data)
+    with pytest.raises(TypeError):
+        memoryview(page)[0] = 0  # read-only
+
+
+def test_lines_that_are_looked_at_are_not_given_away() -> None:
+    page = _core.encode([{"text": "x" * 100_000}], None)
+    data, view = page.data, memoryview(page)
+    page.shrink(_core.gzip(page))
+    other = _core.encode([{"text": "y" * 100_000}], None)
+    assert bytes(view) == data
+    assert bytes(memoryview(other)) != data
+
+
+def test_pages_that_take_turns_in_one_memory_keep_their_lines() -> None:
+    choose = random.Random(20)
+    kept: list[tuple[_core.EncodedPage, bytes]] = []
+    for number in range(200):
+        entries = [{"n": number, "text": chr(97 + number % 26) * choose.randrange(200_000)} for _ in range(3)]
+        page = _core.encode(entries, None)
+        expected = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+        kept.append((page, expected))
+        if choose.random() < 0.7:
+            page.shrink(_core.gzip(page))
+        if len(kept) > 6:
+            del kept[choose.randrange(6)]
+        for made, lines in kept if number % 10 == 0 else kept[-2:]:
+            if choose.random() < 0.5:
+                assert made.data == lines
