@@ -78,8 +78,8 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
 
-def redis_server(folder: Path, *options: str) -> Server:
-    """A Redis server (not started) that writes an append-only file. `options` are those of its command line."""
+def make_redis_server(folder: Path, *options: str) -> Server:
+    """A Redis server, not started, that writes an append-only file. `options` are more of its command line."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         pytest.skip("no redis-server: install Debian's package redis-server to run this test")
@@ -92,8 +92,8 @@ def redis_server(folder: Path, *options: str) -> Server:
     return Server(folder, command)
 
 
-def aws_server(folder: Path) -> Server:
-    """A stand-in for AWS (not started)."""
+def make_aws_server(folder: Path) -> Server:
+    """A stand-in for AWS, not started."""
     return Server(folder, lambda port: [sys.executable, "-m", "tests.aws_server", str(port)])
 
 

@@ -29,11 +29,12 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
         self._fault = ""
-        self._from = self._until = self._exchanges = 0
+        self._from = self._until = 0
         self._sockets: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept)]
         self._closed = False
         self.met = 0
+        self.exchanges = 0
 
     def __enter__(self) -> Proxy:
         self._threads[0].start()
@@ -53,7 +54,7 @@ class Proxy:
     def fail(self, fault: str, after: int = 0, times: int = 1) -> None:
         """Let `after` exchanges pass, then let `times` of them meet `fault`. `met` counts those that did."""
         with self._guard:
-            self._fault, self._from = fault, self._exchanges + after
+            self._fault, self._from = fault, self.exchanges + after
             self._until, self.met = self._from + times, 0
 
     def lose(self, exchange: int) -> None:
@@ -67,7 +68,7 @@ class Proxy:
 
     def _next_fault(self) -> str:
         with self._guard:
-            number, self._exchanges = self._exchanges, self._exchanges + 1
+            number, self.exchanges = self.exchanges, self.exchanges + 1
             if not self._from <= number < self._until:
                 return ""
             self.met += 1

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Server, aws_server, redis_server, running
+from tests.servers import Server, make_aws_server, make_redis_server, running
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running Redis server. Tests keep apart by prefix."""
     folder: Path = tmp_path_factory.mktemp("redis")
-    with running(redis_server(folder)) as server:
+    with running(make_redis_server(folder)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def aws_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running stand-in for AWS. Tests keep apart by table."""
-    with running(aws_server(tmp_path_factory.mktemp("aws"))) as server:
+    with running(make_aws_server(tmp_path_factory.mktemp("aws"))) as server:
         yield server

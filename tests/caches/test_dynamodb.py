@@ -42,8 +42,8 @@ class TestContract(CacheContract):
     FIGHTS = 20
 
     @pytest.fixture(autouse=True)
-    def _server(self, aws: Server, tmp_path: Path) -> None:
-        self.port = aws.port
+    def _server(self, aws_server: Server, tmp_path: Path) -> None:
+        self.port = aws_server.port
         make_table(self.port, table(tmp_path))
 
     def make_cache(self, tmp_path: Path) -> BaseCache:
