@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
-import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from grove.connectors import BaseConnector
-from grove.exceptions import (
-    ConcurrencyException,
-    ConfigurationException,
-    ConnectorMissingException,
-    GroveException,
-    StoppedError,
-)
 from grove.helpers import clock
 from grove.helpers.signals import Mailbox, Stop
-from grove.models import ConnectorConfig
 from grove.recovery import recover_unconfigured
-from grove.runtime import Documents, Handlers, Settings, load_documents, prepare
+from grove.runtime import Documents, Handlers, Settings, load_documents
+from grove.workers import GRACE, OUTCOMES, PATROL, Attempt, Workers
 
 __all__ = [
     "EXIT_CONFIGURATION",
@@ -42,16 +32,6 @@ EXIT_FAILED = 1
 EXIT_LOCKED = 75
 EXIT_CONFIGURATION = 78
 
-OUTCOMES = ("succeeded", "failed", "locked", "stopped", "not_due")
-
-# Seconds after a request to stop: for connectors to save their page, then to give back the leases of those that
-# have not come back. Together they stay below the ten that a service manager is promised.
-GRACE = 7.5
-GRACE_UNLOCK = 1.5
-
-# Seconds between two looks at whether anything still makes progress.
-PATROL = 1.0
-
 
 @dataclass(slots=True)
 class Report:
@@ -63,6 +43,14 @@ class Report:
     def count(self, outcome: str) -> int:
         """How many streams ended as `outcome`."""
         return len(self.streams.get(outcome, ()))
+
+    def add(self, attempt: Attempt) -> None:
+        """Note how an attempt has ended."""
+        if attempt.outcome == "not_due":
+            logger.info("The stream is not due yet.", extra={**attempt.about, "frequency": attempt.config.frequency})
+        self.streams[attempt.outcome].append(attempt.config.name)
+        if attempt.misconfigured:
+            self.problems.append(str(attempt.failure))
 
     @property
     def exit_code(self) -> int:
@@ -76,30 +64,6 @@ class Report:
         return EXIT_OK
 
 
-@dataclass(slots=True)
-class _Active:
-    """A stream that a worker has in hand; its connector exists once its secrets have been fetched."""
-
-    config: ConnectorConfig
-    about: dict[str, str]
-    began: float
-    connector: BaseConnector | None = None
-
-    def hangs(self) -> bool:
-        """Whether it has made no progress for its `run_timeout`."""
-        run = self.connector._run if self.connector is not None else None
-        lease = run.lease if run is not None else None
-        progress = self.began if lease is None else max(self.began, lease.progress)
-        return clock.monotonic() - progress > self.config.run_timeout
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    config: ConnectorConfig
-    outcome: str
-    problem: str = ""
-
-
 class Collector:
     """Collects every due stream once. `leave` is called with the exit code where threads have to be left behind."""
 
@@ -110,14 +74,10 @@ class Collector:
         mailbox: Mailbox | None = None,
         leave: Callable[[int], Any] = os._exit,
     ) -> None:
-        self.stopping = threading.Event()
         self._context = context
         self._settings = settings or Settings.read()
         self._mailbox = mailbox or Mailbox()
         self._leave = leave
-        self._waiting: queue.SimpleQueue[ConnectorConfig] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._active: dict[int, _Active] = {}
 
     def run(self, documents: Documents) -> Report:
         """Collect, and say how it went. One stream's failure never concerns another.
@@ -134,13 +94,13 @@ class Collector:
         handlers = Handlers(self._settings)
         configured = {(config.reference(), config.operation) for config in streams}
         recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
+        workers = Workers(min(self._settings.workers, len(streams)), self._context, handlers, self._mailbox.send)
         for config in streams:
-            self._waiting.put(config)
-        workers = min(self._settings.workers, len(streams))
-        for number in range(workers):
-            threading.Thread(target=self._work, args=(handlers,), name=f"grove-{number}", daemon=True).start()
-        complete = self._wait(len(streams), report)
-        abandoned = [] if complete else self._abandon(report)
+            workers.submit(Attempt(config))
+        complete = self._wait(workers, len(streams), report)
+        if not complete:
+            _abandon(workers, report)
+        workers.close()
         logger.info(
             "Collection finished.",
             extra={
@@ -149,116 +109,48 @@ class Collector:
                 "problems": len(report.problems),
             },
         )
-        if abandoned:
+        if not complete:
             self._leave(report.exit_code)
         return report
 
-    def _wait(self, left: int, report: Report) -> bool:
+    def _wait(self, workers: Workers, left: int, report: Report) -> bool:
         """Whether all `left` streams have ended; otherwise some never will."""
         deadline: float | None = None
         while left:
             patience = PATROL if deadline is None else deadline - clock.monotonic()
             message = self._mailbox.receive(max(0.0, patience))
-            if isinstance(message, _Finished):
+            if isinstance(message, Attempt):
                 left -= 1
-                report.streams[message.outcome].append(message.config.name)
-                if message.problem:
-                    report.problems.append(message.problem)
+                report.add(message)
             elif isinstance(message, Stop):
                 logger.info("Stopping.", extra={"signal": message.name})
                 deadline = clock.monotonic() + GRACE
-                self.stopping.set()
+                workers.stop()
             elif deadline is not None:
                 return False
-            elif self._nothing_moves():
+            elif _nothing_moves(workers):
                 logger.error("Nothing that is left makes progress; stopping.")
                 deadline = clock.monotonic() + GRACE
-                self.stopping.set()
+                workers.stop()
         return True
 
-    def _nothing_moves(self) -> bool:
-        with self._lock:
-            active = list(self._active.values())
-        return bool(active) and all(stream.hangs() for stream in active)
 
-    def _work(self, handlers: Handlers) -> None:
-        while True:
-            try:
-                config = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-            self._mailbox.send(self._collect(config, handlers))
-
-    def _collect(self, config: ConnectorConfig, handlers: Handlers) -> _Finished:
-        if self.stopping.is_set():
-            return _Finished(config, "stopped")
-        about = {"stream": config.name, "connector": config.connector, "identity": config.identity}
-        active = _Active(config, about, clock.monotonic())
-        with self._lock:
-            self._active[id(active)] = active
-        try:
-            return _Finished(config, self._collect_one(active, handlers))
-        except (ConfigurationException, ConnectorMissingException) as err:
-            logger.error("The stream's configuration is unusable.", extra={**about, "exception": str(err)})
-            return _Finished(config, "failed", str(err))
-        except ConcurrencyException:
-            logger.info("The stream is being collected elsewhere.", extra=about)
-            return _Finished(config, "locked")
-        except StoppedError:
-            return _Finished(config, "stopped")
-        except GroveException as err:
-            logger.error("The stream could not be collected.", extra={**about, "exception": str(err)})
-        except BaseException:
-            # Also SystemExit, and whatever else a plug-in thinks up: it ends this stream, not this thread.
-            logger.exception("The stream failed in a way that no one expected.", extra=about)
-        finally:
-            with self._lock:
-                del self._active[id(active)]
-        return _Finished(config, "failed")
-
-    def _collect_one(self, active: _Active, handlers: Handlers) -> str:
-        connector = prepare(active.config, self._context, handlers)
-        if connector is None:
-            logger.info("The stream is not due yet.", extra={**active.about, "frequency": active.config.frequency})
-            return "not_due"
-        connector.stopping = self.stopping
-        active.connector = connector
-        connector.run()
-        # A plug-in with a `run()` of its own says nothing, and has raised nothing.
-        return connector.outcome or "succeeded"
-
-    def _abandon(self, report: Report) -> list[_Active]:
-        with self._lock:
-            stuck = list(self._active.values())
-        for stream in stuck:
-            report.streams["failed"].append(stream.config.name)
-            logger.error(
-                "The stream did not stop in time, and is abandoned; the next run goes on from its last page.",
-                extra=stream.about,
-            )
-        # Giving back a lease asks the cache, which may be what the stream hangs on.
-        helper = threading.Thread(target=_give_back, args=(stuck,), name="grove-unlock", daemon=True)
-        helper.start()
-        helper.join(GRACE_UNLOCK)
-        # What never began is left for the next run.
-        while True:
-            try:
-                report.streams["stopped"].append(self._waiting.get_nowait().name)
-            except queue.Empty:
-                return stuck
+def _nothing_moves(workers: Workers) -> bool:
+    begun = [attempt for attempt in workers.active if attempt.began is not None]
+    return bool(begun) and all(attempt.hangs() for attempt in begun)
 
 
-def _give_back(stuck: list[_Active]) -> None:
-    for stream in stuck:
-        if stream.connector is None:
+def _abandon(workers: Workers, report: Report) -> None:
+    for attempt in workers.abandon(workers.active, replace=False):
+        if attempt.began is None:
+            # It is left for the next run.
+            report.streams["stopped"].append(attempt.config.name)
             continue
-        try:
-            stream.connector.unlock()
-        except Exception as err:
-            logger.warning(
-                "A lease could not be given back; it expires by itself.",
-                extra={**stream.about, "exception": str(err)},
-            )
+        report.streams["failed"].append(attempt.config.name)
+        logger.error(
+            "The stream did not stop in time, and is abandoned; the next run goes on from its last page.",
+            extra=attempt.about,
+        )
 
 
 def collect_once(context: dict[str, str], mailbox: Mailbox | None = None) -> int:

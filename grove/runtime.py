@@ -9,12 +9,13 @@ import re
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from grove.caches import BaseCache
+from grove.configs import BaseConfig
 from grove.connectors import BaseConnector
 from grove.constants import (
     DEFAULT_CACHE_HANDLER,
@@ -122,18 +123,32 @@ class Documents:
     problems: list[str]
 
 
+class DocumentSource:
+    """The configuration backend. ConfigurationException where its settings are wrong."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._handler: BaseConfig = plugin.load_handler(settings.config, PLUGIN_GROUP_CONFIG)
+        self._shared: set[str] = set()
+
+    def load(self) -> Documents:
+        """Every enabled document; ConfigurationException or AccessException where none can be reached.
+
+        A process may call it again and again: what is wrong is logged once.
+        """
+        streams = [config for config in self._handler.get() if not config.disabled]
+        for config in streams:
+            _register_credentials(config)
+        shared = list(_shared_state(streams))
+        for problem in shared:
+            if problem not in self._shared:
+                logger.error("Configuration documents share one state.", extra={"exception": problem})
+        self._shared = set(shared)
+        return Documents(streams, [*getattr(self._handler, "problems", ()), *shared])
+
+
 def load_documents(settings: Settings | None = None) -> Documents:
-    """Every enabled document; ConfigurationException or AccessException where none can be reached."""
-    settings = settings or Settings.read()
-    handler = plugin.load_handler(settings.config, PLUGIN_GROUP_CONFIG)
-    streams = [config for config in handler.get() if not config.disabled]
-    for config in streams:
-        _register_credentials(config)
-    problems = [*getattr(handler, "problems", ())]
-    for problem in _shared_state(streams):
-        problems.append(problem)
-        logger.error("Configuration documents share one state.", extra={"exception": problem})
-    return Documents(streams, problems)
+    """Every enabled document. Errors as `DocumentSource`."""
+    return DocumentSource(settings or Settings.read()).load()
 
 
 def configure() -> list[ConnectorConfig]:
@@ -150,11 +165,11 @@ def _register_credentials(config: ConnectorConfig) -> None:
 
 def _shared_state(streams: list[ConnectorConfig]) -> Iterator[str]:
     """Documents that would move one pointer between them, so that each loses what the other has passed."""
-    groups: dict[tuple[str, str], list[ConnectorConfig]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[ConnectorConfig]] = defaultdict(list)
     for config in streams:
         groups[config.reference(), config.operation].append(config)
     for same in groups.values():
-        if len(same) > 1 and not _keys_itself(same[0]):
+        if len(same) > 1 and not keys_itself(same[0]):
             names = ", ".join(repr(config.name) for config in same)
             yield (
                 f"The documents {names} have the same connector, identity and operation, and so one pointer "
@@ -162,7 +177,7 @@ def _shared_state(streams: list[ConnectorConfig]) -> Iterator[str]:
             )
 
 
-def _keys_itself(config: ConnectorConfig) -> bool:
+def keys_itself(config: ConnectorConfig) -> bool:
     """Whether the connector tells apart what the document's common fields do not."""
     try:
         kind = plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR)
@@ -210,10 +225,20 @@ class Handlers:
             return self._secret
 
 
-def prepare(config: ConnectorConfig, context: dict[str, str], handlers: Handlers) -> BaseConnector | None:
+def is_due(connector: BaseConnector) -> bool:
+    """What the connector itself says."""
+    return connector.due()
+
+
+def prepare(
+    config: ConnectorConfig,
+    context: dict[str, str],
+    handlers: Handlers,
+    due: Callable[[BaseConnector], bool] = is_due,
+) -> BaseConnector | None:
     """The connector of `config`, ready to run; None where it is not due.
 
-    Whether it is due is asked before its secrets are fetched and its processors are built.
+    Whether it is `due` is asked once, before its secrets are fetched and its processors are built.
     ConnectorMissingException, ConfigurationException, or what the secret store raises.
     """
     try:
@@ -223,11 +248,11 @@ def prepare(config: ConnectorConfig, context: dict[str, str], handlers: Handlers
     plain = getattr(kind, "__init__", None) is BaseConnector.__init__
     if plain:
         probe = _construct(kind, config.model_copy(update={"processors": []}), context, handlers)
-        if not probe.due():
+        if not due(probe):
             return None
     connector = _construct(kind, handlers.resolve(config), context, handlers)
     # A constructor of its own may want its credentials: then only the whole connector can be asked.
-    return connector if plain or connector.due() else None
+    return connector if plain or due(connector) else None
 
 
 def _construct(kind: Any, config: ConnectorConfig, context: dict[str, str], handlers: Handlers) -> BaseConnector:

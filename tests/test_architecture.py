@@ -20,7 +20,7 @@ LAYERS = (
     ("caches", "outputs", "configs", "secrets", "processors", "http"),
     ("state", "window", "lookback", "lease", "delivery", "collection", "recovery"),
     ("connectors",),
-    ("runtime", "oneshot", "entrypoints", "cli", "testing"),
+    ("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "entrypoints", "cli", "testing"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 BACKENDS = LAYERS[3]

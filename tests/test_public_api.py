@@ -27,6 +27,7 @@ NAMES = {
     "grove.connectors": ["BaseConnector", "ConnectorConfig"],
     "grove.connectors.local.heartbeat": ["Connector"],
     "grove.entrypoints.base": ["dispatch", "configure", "entrypoint"],
+    "grove.entrypoints.local_daemon": ["entrypoint", "runtime_information"],
     "grove.entrypoints.local_process": ["entrypoint", "runtime_information"],
     "grove.outputs": ["BaseOutput"],
     "grove.outputs.local_file": ["Handler"],

@@ -62,9 +62,14 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line, and end the process with the code that its help names."""
+    return execute(cli, "grove", arguments)
+
+
+def execute(command: click.Command, name: str, arguments: list[str] | None) -> Any:
+    """Run `command`, called `name`, with `arguments` or the process's own; end the process with the code it returns."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        result = cli.main(args=arguments, prog_name="grove", standalone_mode=False)
+        result = command.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)
@@ -74,7 +79,7 @@ def main(arguments: list[str] | None = None) -> Any:
         if "--debug" in arguments:
             raise
         click.echo(
-            f"grove: {type(err).__name__}: {err}\nThis is a defect; `grove --debug` shows where it is.",
+            f"{name}: {type(err).__name__}: {err}\nThis is a defect; `{name} --debug` shows where it is.",
             err=True,
         )
         sys.exit(1)

@@ -1,18 +1,10 @@
 """Collects once in this process, as a timer or a person at a shell starts it."""
 
-import logging
-import sys
-
 from grove import runtime
 from grove.entrypoints import base
-from grove.exceptions import ConfigurationException, GroveException
 from grove.helpers.signals import Mailbox
-from grove.logging import configure, redact
-from grove.oneshot import EXIT_CONFIGURATION, EXIT_FAILED
 
 __all__ = ["entrypoint", "runtime_information"]
-
-logger = logging.getLogger(__name__)
 
 
 def runtime_information() -> dict[str, str]:
@@ -27,22 +19,4 @@ def entrypoint(debug: bool = False, mailbox: Mailbox | None = None) -> int:
     signals already.
     """
     context = runtime_information()
-    try:
-        configure(context, "DEBUG" if debug else None)
-        return base.entrypoint(context, mailbox)
-    except ConfigurationException as err:
-        return _fail("Grove is not configured correctly.", err, EXIT_CONFIGURATION, debug)
-    except GroveException as err:
-        return _fail("Grove could not collect anything.", err, EXIT_FAILED, debug)
-    except Exception as err:
-        return _fail("Grove failed in a way that no one expected.", err, EXIT_FAILED, debug)
-
-
-def _fail(message: str, err: Exception, code: int, debug: bool) -> int:
-    text = str(err) if isinstance(err, GroveException) else f"{type(err).__name__}: {err}"
-    # A person reads sentences, a log collector reads JSON.
-    if sys.stderr.isatty() and not debug:
-        sys.stderr.write(redact(f"grove: {message}\n{text}\n"))
-    else:
-        logger.critical(message, extra={"exception": text}, exc_info=err if debug else None)
-    return code
+    return base.guarded(lambda: base.entrypoint(context, mailbox), context, debug)

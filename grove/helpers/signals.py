@@ -1,4 +1,4 @@
-"""Requests to end the process, turned into messages that its main thread reads."""
+"""Signals to the process, turned into messages that its main thread reads."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-__all__ = ["Mailbox", "Stop"]
+__all__ = ["Mailbox", "Reload", "Stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class Stop:
     def name(self) -> str:
         """The signal's name."""
         return signal.Signals(self.number).name
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The process was asked, by SIGHUP, to look at its configuration again."""
 
 
 class Mailbox:
@@ -47,8 +52,11 @@ class Mailbox:
             return None
 
     @contextlib.contextmanager
-    def signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT arrive as `Stop`; a second one ends the process at once. Only in the main thread."""
+    def signals(self, *, reload: bool = False) -> Iterator[None]:
+        """SIGTERM and SIGINT arrive as `Stop`; a second one ends the process at once. Only in the main thread.
+
+        With `reload`, SIGHUP arrives as `Reload`.
+        """
         if self._listening or threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -60,6 +68,8 @@ class Mailbox:
             self.send(Stop(number))
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        if reload:
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, frame: self.send(Reload()))
         self._listening = True
         try:
             yield

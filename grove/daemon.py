@@ -1,0 +1,471 @@
+"""Keeps every stream running at its frequency, until the process is asked to end.
+
+One thread decides (`Supervisor.run`), a bounded number of others collect (`grove.workers`), and one more looks at the
+configuration (`grove.loader`). They talk through one mailbox, which hears signals as well. When a stream starts is
+decided in `grove.schedule`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from grove.__about__ import __version__
+from grove.connectors import BaseConnector
+from grove.exceptions import GroveException, NotFoundException
+from grove.helpers import clock
+from grove.helpers.signals import Mailbox, Reload, Stop
+from grove.loader import Loaded, Loader, NotLoaded, StreamKey
+from grove.models import ConnectorConfig
+from grove.oneshot import EXIT_FAILED, EXIT_OK
+from grove.runtime import Settings
+from grove.schedule import Schedule, come_back, look_again, remaining, retry, spread
+from grove.workers import GRACE, PATROL, Attempt, Workers
+
+__all__ = ["Stream", "Supervisor", "collect_forever"]
+
+logger = logging.getLogger(__name__)
+
+LATE = 1.0
+"""Seconds after which a start is late."""
+
+REPORT_LATE = 60.0
+"""Seconds between two reports that starts are late."""
+
+LOST_LIMIT = 10
+"""How many threads may be lost to hanging streams, or as many as there are workers if that is more."""
+
+IDLE = 3600.0
+"""Seconds to wait for a message where nothing at all is planned."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One stream: its document, how its last run went (moments in UTC), and when the cache says that it ran."""
+
+    config: ConnectorConfig
+    known: datetime | None = None
+    began: datetime | None = None
+    ended: datetime | None = None
+    outcome: str = ""
+    entries: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Look:
+    """Whether a stream is due, found out in the worker that has it in hand, with one read of the cache.
+
+    `known` is the last run that this process knows of: where it is still the last one, the schedule's word counts.
+    Afterwards `last` is what was read, and `wait` for how long the stream is not due.
+    """
+
+    known: datetime | None
+    last: datetime | None = None
+    wait: float = 0.0
+
+    def __call__(self, connector: BaseConnector) -> bool:
+        if type(connector).due is not BaseConnector.due:
+            self.wait = 0.0 if connector.due() else connector.frequency
+            return self.wait <= 0
+        try:
+            self.last = connector.last
+        except NotFoundException:
+            return True
+        if self.last == self.known:
+            return True
+        now = clock.now()
+        if self.last > now:
+            connector.logger.warning("The last run lies in the future; is the clock right?")
+        self.wait = remaining(self.last, connector.frequency, now)
+        return self.wait <= 0
+
+
+class _Lateness:
+    """How late streams start, and since when all workers are busy: told once in a while, and when it is over."""
+
+    def __init__(self) -> None:
+        self._full_since: float | None = None
+        self._count = 0
+        self._most = 0.0
+        self._told: float | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether it is still to be told that it is over."""
+        return self._told is not None
+
+    def started(self, late: float) -> None:
+        """A stream was started, that many seconds after it was due."""
+        if late > LATE:
+            self._count += 1
+            self._most = max(self._most, late)
+
+    def look(self, now: float, overdue: float, workers: Workers) -> None:
+        """Tell what there is to tell; `overdue` is for how long the next stream has been due."""
+        if workers.free:
+            self._full_since = None
+        elif self._full_since is None:
+            self._full_since = now
+        if self._count or overdue > LATE:
+            if self._told is None or now - self._told >= REPORT_LATE:
+                self._tell(now, overdue, workers)
+        elif self._told is not None:
+            self._told = None
+            logger.info("Streams start on time again.")
+
+    def _tell(self, now: float, overdue: float, workers: Workers) -> None:
+        active = sorted((a for a in workers.active if a.began is not None), key=lambda a: a.began or 0.0)
+        logger.warning(
+            "Streams start late.",
+            extra={
+                "event": "late",
+                "started_late": self._count,
+                "latest": round(max(self._most, overdue), 1),
+                "workers": workers.count,
+                "busy": len(active),
+                "all_busy_for": 0.0 if self._full_since is None else round(now - self._full_since, 1),
+                "hanging": workers.lost,
+                "longest": {a.config.name: round(now - (a.began or now), 1) for a in active[:5]},
+                "hint": "Raise GROVE_WORKER_COUNT, or lower `run_timeout` of streams that hang."
+                if self._full_since is not None
+                else "The machine is too slow for so many streams.",
+            },
+        )
+        self._told, self._count, self._most = now, 0, 0.0
+
+
+class Supervisor:
+    """Runs every stream of the configuration again and again. Everything is decided in the thread of `run()`.
+
+    `leave` is called with the exit code where threads have to be left behind.
+    """
+
+    def __init__(
+        self,
+        context: dict[str, str],
+        settings: Settings | None = None,
+        mailbox: Mailbox | None = None,
+        leave: Callable[[int], Any] = os._exit,
+    ) -> None:
+        self.streams: dict[StreamKey, Stream] = {}
+        self.schedule: Schedule[StreamKey] = Schedule()
+        self._context = context
+        self._settings = settings or Settings.read()
+        self._mailbox = mailbox or Mailbox()
+        self._leave = leave
+        self._loader = Loader(self._settings, self._mailbox.send)
+        self._loading = False
+        self._load_again = False
+        self._load_failures = 0
+        self._next_load = 0.0
+        self._workers: Workers | None = None
+        self._running: dict[StreamKey, Attempt] = {}
+        self._next_patrol = 0.0
+        self._lateness = _Lateness()
+        self._exit: int | None = None
+
+    def run(self) -> int:
+        """Collect until a request to stop; the exit code. Streams then end at their next page.
+
+        Where some do not within `GRACE` seconds, their leases are given back and the process ends from here.
+        ConfigurationException where a setting is wrong.
+        """
+        settings = self._settings
+        logger.info(
+            "Grove has started.",
+            extra={
+                "version": __version__,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "cache": settings.cache,
+                "output": settings.output,
+                "config": settings.config,
+                "secret": settings.secret or None,
+                "workers": settings.workers,
+                "config_refresh": settings.config_refresh,
+            },
+        )
+        self._load(clock.monotonic())
+        while self._exit is None:
+            now = clock.monotonic()
+            self._look_after(now)
+            message = self._mailbox.receive(max(0.0, self._next_moment() - clock.monotonic()))
+            if message is not None:
+                self._receive(message)
+        return self._end(self._exit)
+
+    # --- one turn ---
+
+    def _next_moment(self) -> float:
+        """When there is something to do even if nothing is heard."""
+        if self._exit is not None:
+            return 0.0
+        moments = [self._next_load, clock.monotonic() + IDLE]
+        if self._workers is not None:
+            if self._workers.free and (due := self.schedule.next_due()) is not None:
+                moments.append(due)
+            if self._running or self._lateness.told:
+                moments.append(self._next_patrol)
+        return min(moments)
+
+    def _look_after(self, now: float) -> None:
+        if now >= self._next_load:
+            self._load(now)
+        workers = self._workers
+        if workers is None:
+            return
+        while workers.free and (key := self.schedule.take(now)) is not None:
+            self._start(workers, key, now)
+        if now >= self._next_patrol:
+            self._next_patrol = now + PATROL
+            self._patrol(workers, now)
+
+    def _receive(self, message: object) -> None:
+        now = clock.monotonic()
+        if isinstance(message, Attempt):
+            self._ended(message, now)
+        elif isinstance(message, Loaded):
+            self._loaded(message, now)
+        elif isinstance(message, NotLoaded):
+            self._not_loaded(message, now)
+        elif isinstance(message, Reload):
+            logger.info("Looking at the configuration again, as asked.")
+            if self._loading:
+                # What it has read by now may be what was there before.
+                self._load_again = True
+            else:
+                self._load(now)
+        elif isinstance(message, Stop):
+            logger.info("Stopping.", extra={"signal": message.name})
+            self._exit = EXIT_OK
+
+    # --- streams that run ---
+
+    def _start(self, workers: Workers, key: StreamKey, now: float) -> None:
+        stream = self.streams[key]
+        self._lateness.started(now - self.schedule[key].due)
+        stream.began = clock.now()
+        attempt = self._running[key] = Attempt(stream.config, key, _Look(stream.known))
+        workers.submit(attempt)
+
+    def _ended(self, attempt: Attempt, now: float) -> None:
+        if attempt.abandoned:
+            logger.info("A run that was given up has come back; it counts for nothing.", extra=attempt.about)
+            return
+        key: Any = attempt.key
+        del self._running[key]
+        self._note(key, attempt)
+        failure, look = attempt.failure, attempt.due
+        if attempt.outcome == "succeeded":
+            self.schedule.succeeded(key, now)
+        elif attempt.outcome == "locked":
+            self.schedule.postponed(key, now, look_again(attempt.expires_in, attempt.config.frequency))
+        elif attempt.outcome == "not_due" and isinstance(look, _Look):
+            self.schedule.postponed(key, now, look.wait)
+        elif attempt.outcome == "stopped":
+            self.schedule.stopped(key, now)
+        elif (until := getattr(failure, "until", None)) is not None:
+            self.schedule.postponed(key, now, come_back(until, clock.now()))
+        else:
+            self.schedule.failed(key, now, random.random())
+        self._tell(attempt, now)
+
+    def _note(self, key: StreamKey, attempt: Attempt) -> None:
+        """Keep how it went; a stream that was removed meanwhile is nobody's."""
+        stream = self.streams.get(key)
+        if stream is None:
+            return
+        stream.ended = clock.now()
+        stream.outcome = attempt.outcome
+        stream.entries = attempt.entries
+        stream.error = "" if attempt.failure is None else str(attempt.failure) or repr(attempt.failure)
+        if attempt.connector is not None and attempt.outcome in ("succeeded", "failed"):
+            # As it was written: whole seconds.
+            stream.known = attempt.connector._started.replace(microsecond=0)
+        elif isinstance(attempt.due, _Look):
+            stream.known = attempt.due.last
+
+    def _tell(self, attempt: Attempt, now: float) -> None:
+        key: Any = attempt.key
+        extra: dict[str, Any] = {**attempt.about, "outcome": attempt.outcome, "entries": attempt.entries}
+        if attempt.began is not None:
+            extra["seconds"] = round(now - attempt.began, 3)
+        if key in self.schedule:
+            slot = self.schedule[key]
+            extra.update(next_in=round(slot.due - now, 1), failures=slot.failures)
+        level = logging.DEBUG
+        if attempt.outcome == "failed":
+            level = logging.WARNING
+        elif attempt.entries:
+            level = logging.INFO
+        logger.log(level, "A run has ended.", extra=extra)
+
+    # --- streams that hang ---
+
+    def _patrol(self, workers: Workers, now: float) -> None:
+        hanging = [attempt for attempt in self._running.values() if attempt.hangs()]
+        for attempt in workers.abandon(hanging, replace=True) if hanging else ():
+            key: Any = attempt.key
+            del self._running[key]
+            attempt.outcome = "failed"
+            attempt.failure = GroveException(
+                f"It made no progress for {attempt.config.run_timeout:g} seconds (`run_timeout`), and was given up."
+            )
+            self._note(key, attempt)
+            self.schedule.failed(key, now, random.random())
+            logger.error(
+                "The stream hangs; its run is given up, and the next one goes on from the last page that was saved.",
+                extra={**attempt.about, "run_timeout": attempt.config.run_timeout, "hanging": workers.lost},
+            )
+            self._tell(attempt, now)
+        if workers.lost > max(LOST_LIMIT, workers.count):
+            logger.critical(
+                "Too many threads hang; this process ends, to be started again.", extra={"hanging": workers.lost}
+            )
+            self._exit = EXIT_FAILED
+        due = self.schedule.next_due()
+        self._lateness.look(now, 0.0 if due is None else now - due, workers)
+
+    # --- the configuration ---
+
+    def _load(self, now: float) -> None:
+        self._next_load = now + self._settings.config_refresh
+        if self._loading:
+            logger.warning(
+                "The configuration has not been loaded yet; its source, the cache or the output does not answer.",
+                extra={"streams": len(self.streams)},
+            )
+            return
+        self._loading, self._load_again = True, False
+        self._loader.start({key: stream.config.name for key, stream in self.streams.items()})
+
+    def _loaded(self, loaded: Loaded, now: float) -> None:
+        self._loading, self._load_failures = False, 0
+        self._next_load = now if self._load_again else now + self._settings.config_refresh
+        first = self._workers is None
+        if self._workers is None:
+            self._workers = Workers(self._settings.workers, self._context, self._loader.handlers, self._mailbox.send)
+        removed = [key for key in self.streams if key not in loaded.streams]
+        added = [key for key in loaded.streams if key not in self.streams]
+        changed = [key for key, stream in self.streams.items() if _differs(stream.config, loaded.streams.get(key))]
+        for key in removed:
+            self._remove(key)
+        for key in changed:
+            self.streams[key].config = loaded.streams[key]
+            self.schedule.change(key, loaded.streams[key].frequency, now)
+        self._add(added, loaded, now)
+        due = self.schedule.next_due()
+        logger.log(
+            logging.INFO if first or added or changed or removed else logging.DEBUG,
+            "The configuration is loaded.",
+            extra={
+                "streams": len(self.streams),
+                "added": len(added),
+                "changed": len(changed),
+                "removed": len(removed),
+                "problems": loaded.problems,
+                "next_in": None if due is None else round(due - now, 1),
+            },
+        )
+        if not self.streams:
+            logger.warning("There is nothing to collect: no enabled configuration document was found.")
+        for key in (*added, *changed):
+            logger.debug(
+                "A stream is planned.", extra={"stream": self.streams[key].config.name, **self._plan(key, now)}
+            )
+
+    def _plan(self, key: StreamKey, now: float) -> dict[str, Any]:
+        slot = self.schedule[key]
+        return {"running": slot.running, "next_in": round(slot.due - now, 1), "frequency": slot.frequency}
+
+    def _add(self, keys: Iterable[StreamKey], loaded: Loaded, now: float) -> None:
+        """Plan new streams: those that are due spread from now, the one that has been due the longest first."""
+        wall = clock.now()
+        waits: dict[StreamKey, float] = {}
+        for key in keys:
+            config, last = loaded.streams[key], loaded.last.get(key)
+            self.streams[key] = Stream(config, known=last)
+            waits[key] = remaining(last, config.frequency, wall)
+        due = [key for key, wait in waits.items() if not wait]
+        due.sort(key=lambda key: _due_since(self.streams[key], wall), reverse=True)
+        offsets = spread([loaded.streams[key].frequency for key in due], self._settings.config_refresh)
+        waits.update(zip(due, offsets, strict=True))
+        for key, wait in waits.items():
+            self.schedule.add(key, loaded.streams[key].frequency, now + wait)
+
+    def _remove(self, key: StreamKey) -> None:
+        del self.streams[key]
+        self.schedule.remove(key)
+        running = self._running.get(key)
+        if running is not None:
+            running.stopping.set()
+
+    def _not_loaded(self, message: NotLoaded, now: float) -> None:
+        if message.fatal:
+            raise message.error
+        self._loading = False
+        self._load_failures += 1
+        wait = retry(self._load_failures, self._settings.config_refresh, random.random())
+        self._next_load = now if self._load_again else now + wait
+        expected = isinstance(message.error, GroveException)
+        logger.warning(
+            "The configuration could not be loaded; what is known stays in use.",
+            extra={
+                "exception": str(message.error) if expected else repr(message.error),
+                "streams": len(self.streams),
+                "failures": self._load_failures,
+                "next_in": round(wait, 1),
+            },
+            exc_info=None if expected else message.error,
+        )
+
+    # --- the end ---
+
+    def _end(self, code: int) -> int:
+        """Let every stream end at its next page, and give back the leases of those that do not."""
+        workers = self._workers
+        left: list[Attempt] = []
+        if workers is not None:
+            workers.stop()
+            deadline = clock.monotonic() + GRACE
+            while self._running and (patience := deadline - clock.monotonic()) > 0:
+                message = self._mailbox.receive(patience)
+                if isinstance(message, Attempt):
+                    self._ended(message, clock.monotonic())
+            left = workers.abandon(list(self._running.values()), replace=False) if self._running else []
+            for attempt in left:
+                logger.warning(
+                    "The stream did not stop in time, and is given up; the next run goes on from its last page.",
+                    extra=attempt.about,
+                )
+            workers.close()
+        logger.info("Grove has stopped.", extra={"streams": len(self.streams), "given_up": len(left), "code": code})
+        if left or self._loader.alive or (workers is not None and workers.lost):
+            self._leave(code)
+        return code
+
+
+def _differs(known: ConnectorConfig, loaded: ConnectorConfig | None) -> bool:
+    return loaded is not None and loaded is not known and loaded != known
+
+
+def _due_since(stream: Stream, now: datetime) -> float:
+    """For how long a stream has been due, in seconds; one that has never run comes last."""
+    return 0.0 if stream.known is None else (now - stream.known).total_seconds() - stream.config.frequency
+
+
+def collect_forever(context: dict[str, str], mailbox: Mailbox | None = None) -> int:
+    """Collect until the process is asked to end; the exit code. Errors as `Supervisor.run()`.
+
+    `mailbox` is one that hears signals already.
+    """
+    mailbox = mailbox or Mailbox()
+    with mailbox.signals(reload=True):
+        return Supervisor(context, Settings.read(), mailbox).run()

@@ -1,0 +1,163 @@
+"""The configuration of a process that stays: loaded from a thread of its own, for the backend may not answer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from grove.caches import BaseCache, Key
+from grove.constants import CACHE_KEY_LAST
+from grove.exceptions import ConfigurationException, GroveException
+from grove.helpers import clock
+from grove.models import ConnectorConfig
+from grove.recovery import recover_unconfigured
+from grove.runtime import DocumentSource, Handlers, Settings, keys_itself
+
+__all__ = ["Loaded", "Loader", "NotLoaded", "StreamKey", "last_runs", "stream_key", "unique"]
+
+logger = logging.getLogger(__name__)
+
+StreamKey = tuple[str, ...]
+"""What a stream's state is kept under: two documents with one key are one stream."""
+
+CHUNK = 100
+"""Last runs that are read from the cache at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Every stream there is, when those that are new ran last, and how many documents are unusable."""
+
+    streams: dict[StreamKey, ConnectorConfig]
+    last: dict[StreamKey, datetime] = field(default_factory=dict)
+    problems: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """Why nothing could be loaded; `fatal` where trying again would be no use."""
+
+    error: BaseException
+    fatal: bool = False
+
+
+class Loader:
+    """Opens the shared handlers, then loads documents whenever it is asked; sends `Loaded` or `NotLoaded`."""
+
+    def __init__(self, settings: Settings, send: Callable[[Loaded | NotLoaded], None]) -> None:
+        self._settings = settings
+        self._send = send
+        self._source: DocumentSource | None = None
+        self._handlers: Handlers | None = None
+        self._refused: set[tuple[str, str]] = set()
+        self._recovered = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def handlers(self) -> Handlers:
+        """The cache and the output; only once something was loaded."""
+        assert self._handlers is not None, "handlers are open once something was loaded"
+        return self._handlers
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread is still at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, current: Mapping[StreamKey, str]) -> None:
+        """Load, in the background. `current` are the names of the documents that are in use, by key."""
+        self._thread = threading.Thread(target=self._run, args=(current,), name="grove-documents", daemon=True)
+        self._thread.start()
+
+    def _run(self, current: Mapping[StreamKey, str]) -> None:
+        try:
+            source, handlers = self._open()
+        except BaseException as err:
+            # Settings do not change while the process runs.
+            self._send(NotLoaded(err, fatal=isinstance(err, ConfigurationException)))
+            return
+        try:
+            loaded = self._load(source, handlers, current)
+        except BaseException as err:
+            self._send(NotLoaded(err))
+            return
+        self._send(loaded)
+        if not self._recovered:
+            self._recovered = True
+            configured = {(config.reference(), config.operation) for config in loaded.streams.values()}
+            recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
+
+    def _open(self) -> tuple[DocumentSource, Handlers]:
+        if self._source is None:
+            self._source = DocumentSource(self._settings)
+        if self._handlers is None:
+            self._handlers = Handlers(self._settings)
+        return self._source, self._handlers
+
+    def _load(self, source: DocumentSource, handlers: Handlers, current: Mapping[StreamKey, str]) -> Loaded:
+        documents = source.load()
+        streams, refused = unique(documents.streams, current)
+        for name, other in refused - self._refused:
+            logger.error(
+                "A document is not collected, because another one has the same state.",
+                extra={"stream": name, "other": other},
+            )
+        self._refused = refused
+        new = {key: config for key, config in streams.items() if key not in current}
+        return Loaded(streams, last_runs(handlers.cache, new), len(documents.problems))
+
+
+def stream_key(config: ConnectorConfig) -> StreamKey:
+    """What tells this stream from others. A connector that keeps its state apart by itself is trusted to do so."""
+    key = (config.reference(), config.operation)
+    return (*key, config.name) if keys_itself(config) else key
+
+
+def unique(
+    documents: Iterable[ConnectorConfig], current: Mapping[StreamKey, str]
+) -> tuple[dict[StreamKey, ConnectorConfig], set[tuple[str, str]]]:
+    """One document for each stream, by key, and the names of those left out, each with the one that is collected.
+
+    The one whose name is in `current` stays; otherwise the first.
+    """
+    found: dict[StreamKey, ConnectorConfig] = {}
+    refused = set()
+    for config in documents:
+        key = stream_key(config)
+        other = found.setdefault(key, config)
+        if other is config:
+            continue
+        running = current.get(key)
+        if running == config.name and running != other.name:
+            found[key], other, config = config, config, other
+        refused.add((config.name, other.name))
+    return found, refused
+
+
+def last_runs(cache: BaseCache, streams: Mapping[StreamKey, ConnectorConfig]) -> dict[StreamKey, datetime]:
+    """When those of `streams` ran last of which that is known; one whose state has keys of its own tells when it runs.
+
+    Where the cache does not answer nothing is known: each stream's own run will say so.
+    """
+    plain = [(key, config) for key, config in streams.items() if len(key) == 2]
+    found = {}
+    try:
+        for start in range(0, len(plain), CHUNK):
+            chunk = plain[start : start + CHUNK]
+            keys = [Key(f"{CACHE_KEY_LAST}.{config.reference()}", config.operation) for _, config in chunk]
+            for (key, _), text in zip(chunk, cache.read(keys), strict=True):
+                if text is not None:
+                    found[key] = text
+    except GroveException as err:
+        logger.warning("The last runs could not be read from the cache.", extra={"exception": str(err)})
+    return {key: moment for key, text in found.items() if (moment := _moment(text)) is not None}
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return clock.parse_datestamp(text)
+    except ValueError:
+        return None
