@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Damaged", "check_page_size", "records"]
+__all__ = ["Damaged", "check_page_size", "is_cut_short", "records"]
 
 _BYTES = "<" if sys.byteorder == "little" else ">"
 _META = struct.Struct(f"{_BYTES}IIQQ")
@@ -68,17 +68,39 @@ def records(fd: int, page_size: int) -> Iterator[tuple[bytes, bytes]]:
 
     Damaged where something is wrong, at the latest after the last record. Nobody may write meanwhile.
     """
-    states = [_state(fd, page_size, 0), _state(fd, page_size, 1)]
-    numbers = [state.number for state in states]
-    newest = states[numbers[1] > numbers[0]]
-    if numbers != [0, 0] and (abs(numbers[0] - numbers[1]) != 1 or numbers[0] % 2):
+    newest, older = _states(fd, page_size)
+    walk = _Walk(fd, page_size, newest)
+    freed = walk.release(list(walk.nodes(newest.free)))
+    # Every change but the first frees the page it has replaced: a state of a higher number has been an older one.
+    if newest.number > 1 and freed != newest.number:
+        raise Damaged("the newest state has another's number")
+    # Before a file's first change there is nothing, or what is left of that change: the format.
+    if newest.number == 0 and older.main.entries > 1:
+        raise Damaged("the newest state has lost its number")
+    yield from walk.nodes(newest.main)
+
+
+def is_cut_short(fd: int, page_size: int) -> bool:
+    """Whether the page that the next change will describe its state in holds none: the last one could not write it.
+
+    LMDB then writes the new state with the old one's number, so that nobody uses it; the newest state is not touched.
+    Damaged where the pages describe no states at all.
+    """
+    _, older = _states(fd, page_size)
+    walk = _Walk(fd, page_size, older)
+    try:
+        walk.release(list(walk.nodes(older.free)))
+    except Damaged:
+        return True
+    return False
+
+
+def _states(fd: int, page_size: int) -> tuple[_State, _State]:
+    """The newest state, by its number as LMDB chooses it, and the one before."""
+    even, odd = _state(fd, page_size, 0), _state(fd, page_size, 1)
+    if (even.number or odd.number) and (abs(even.number - odd.number) != 1 or even.number % 2):
         raise Damaged("the two newest states do not follow one another")
-    for state in states:
-        # A state that takes itself for an older one than it is knows of pages that were freed after it.
-        walk = _Walk(fd, page_size, state)
-        walk.release(list(walk.nodes(state.free)))
-        if state is newest:
-            yield from walk.nodes(state.main)
+    return (odd, even) if odd.number > even.number else (even, odd)
 
 
 def _state(fd: int, page_size: int, which: int) -> _State:
@@ -189,10 +211,15 @@ class _Walk:
         counts["large"] += count
         return data[_HEAD:]
 
-    def release(self, free: list[tuple[bytes, bytes]]) -> None:
-        """Take note of the pages that may be written over: none of them may hold anything."""
+    def release(self, free: list[tuple[bytes, bytes]]) -> int:
+        """Take note of the pages that may be written over: none of them may hold anything.
+
+        The number of the last change that has freed some; 0 for none.
+        """
+        number = 0
         for key, value in free:
-            if len(key) != 8 or not 0 < _NUMBER.unpack(key)[0] <= self._state.number:
+            number = _NUMBER.unpack(key)[0] if len(key) == 8 else 0
+            if not 0 < number <= self._state.number:
                 raise Damaged("pages were freed after the newest state")
             count = _NUMBER.unpack_from(value)[0] if len(value) >= 8 else _NONE
             if (count + 1) * 8 > len(value):
@@ -203,6 +230,7 @@ class _Walk:
                     raise Damaged("the list of free pages is out of order")
                 self._use(page, 1)
                 previous = page
+        return number
 
     def _use(self, first: int, count: int) -> None:
         if first + count - 1 > self._state.last:
