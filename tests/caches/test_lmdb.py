@@ -18,7 +18,7 @@ import lmdb
 import pytest
 
 import grove
-from grove.caches import Batch, Key, local_lmdb
+from grove.caches import Batch, Key, _lmdb_opening, local_lmdb
 from grove.exceptions import AccessException, ConfigurationException, ConflictError, CorruptStateError
 
 ROOT = Path(grove.__file__).parent.parent
@@ -143,10 +143,7 @@ def test_a_value_of_the_wrong_kind_spoils_no_other_batch(cache):
 
 @pytest.fixture
 def small_map(monkeypatch):
-    modules = [sys.modules[name] for name in list(sys.modules) if name.startswith("grove.caches.")]
-    for module in modules:
-        if hasattr(module, "MAP_SIZE"):
-            monkeypatch.setattr(module, "MAP_SIZE", 1 << 16)
+    monkeypatch.setattr(_lmdb_opening, "MAP_SIZE", 1 << 16)
 
 
 @pytest.mark.usefixtures("small_map")
@@ -301,7 +298,7 @@ def test_an_environment_that_could_not_be_closed_is_not_used_by_the_child(path):
 
         cache = local_lmdb.Handler(sys.argv[1])
         cache.set("pointer.test.a", "all", "1")
-        opened = cache._open()
+        opened = cache._opened
         close, opened.close = opened.close, None
         child = os.fork()
         if not child:
@@ -566,36 +563,18 @@ def _mountinfo(tmp_path, kind):
     return str(file)
 
 
-def _module():
-    # Where this lies is no part of what is promised.
-    return next(
-        module
-        for name, module in sorted(sys.modules.items())
-        if name.startswith("grove.caches.") and hasattr(module, "_file_system")
-    )
-
-
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "9p", "fuse.sshfs"])
 def test_a_network_file_system_is_refused(path, tmp_path, monkeypatch, kind):
-    found = _module()._file_system
-    monkeypatch.setattr(_module(), "_file_system", lambda path: found(path, _mountinfo(tmp_path, kind)))
+    monkeypatch.setattr(_lmdb_opening, "MOUNTS", _mountinfo(tmp_path, kind))
     with pytest.raises(ConfigurationException, match=re.escape(str(path))):
         local_lmdb.Handler(path).setup()
     assert not (path / "data.mdb").exists()
 
 
-def test_a_network_file_system_can_be_insisted_on(path, tmp_path, monkeypatch):
-    found = _module()._file_system
-    monkeypatch.setattr(_module(), "_file_system", lambda path: found(path, _mountinfo(tmp_path, "nfs4")))
-    monkeypatch.setenv("GROVE_CACHE_LOCAL_LMDB_FORCE", "true")
-    cache = local_lmdb.Handler(path)
-    cache.set(*A, "1")
-    assert cache.get(*A) == "1"
-
-
-def test_a_local_file_system_is_not_refused(path, tmp_path, monkeypatch):
-    found = _module()._file_system
-    monkeypatch.setattr(_module(), "_file_system", lambda path: found(path, _mountinfo(tmp_path, "xfs")))
+@pytest.mark.parametrize(("kind", "force"), [("nfs4", "1"), ("xfs", "")])
+def test_a_network_file_system_can_be_insisted_on(path, tmp_path, monkeypatch, kind, force):
+    monkeypatch.setattr(_lmdb_opening, "MOUNTS", _mountinfo(tmp_path, kind))
+    monkeypatch.setenv("GROVE_CACHE_LOCAL_LMDB_FORCE", force)
     cache = local_lmdb.Handler(path)
     cache.set(*A, "1")
     assert cache.get(*A) == "1"
