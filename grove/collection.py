@@ -148,7 +148,8 @@ class Collection:
             )
             self._delivery.recover(pending)
         if lease.unclean is not None:
-            self._swept = self._delivery.sweep(stream.descriptors, lease.unclean.began(), clock.now())
+            following = self.state.sequence + 1
+            self._swept = self._delivery.sweep(stream.descriptors, lease.unclean.began(), following, clock.now())
 
     @property
     def delivery(self) -> Delivery:

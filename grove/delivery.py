@@ -139,8 +139,8 @@ class Delivery:
         for handler, staged in done:
             handler.settle([staged], [])
 
-    def sweep(self, descriptors: Iterable[str], since: date, moment: datetime) -> bool:
-        """Remove temporary files of this stream's earlier attempts, and say whether all are gone.
+    def sweep(self, descriptors: Iterable[str], since: date, sequence: int, moment: datetime) -> bool:
+        """Remove what this stream's earlier attempts at commit `sequence` have staged, and say whether all is gone.
 
         Only for the holder of its lease. A file whose removal was lost with the power may lie in the day before.
         """
@@ -148,7 +148,7 @@ class Delivery:
             return True
         done = True
         for descriptor in descriptors:
-            name = self._target.object_name(descriptor, 0, 0, 0, moment, self._output.KIND)
+            name = self._target.object_name(descriptor, 0, sequence, 0, moment, self._output.KIND)
             swept = self._output.sweep(name, self._target.attempts, since - timedelta(days=1), set())
             done = swept is not False and done
         return done

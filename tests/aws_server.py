@@ -1,7 +1,7 @@
 """moto as a server, as strict as AWS where moto is not: `python -m tests.aws_server PORT`.
 
 Requests are handled one after the other (moto's transactions are not safe for threads), a transaction that comes again
-with its token is not done again, and the sizes that DynamoDB refuses are refused.
+with its token is not done again, and the sizes that DynamoDB refuses are refused. S3 says so where an upload is gone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,13 @@ class Application:
 
     def _answer(self, environ: dict[str, Any], operation: str, body: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
         if operation not in ("TransactWriteItems", "TransactGetItems"):
-            return self._ask_moto(environ)
+            try:
+                return self._ask_moto(environ)
+            except KeyError:
+                # How moto takes an upload that is completed, or aborted.
+                if "uploadId=" in environ["QUERY_STRING"]:
+                    return _no_such_upload()
+                raise
         request = json.loads(body)
         if operation == "TransactWriteItems":
             token = request["ClientRequestToken"]
@@ -72,6 +78,13 @@ def _refused(message: str) -> tuple[str, list[tuple[str, str]], bytes]:
     answer = json.dumps({"__type": "com.amazon.coral.validate#ValidationException", "message": message}).encode()
     headers = [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(answer)))]
     return "400 BAD REQUEST", headers, answer
+
+
+def _no_such_upload() -> tuple[str, list[tuple[str, str]], bytes]:
+    answer = (
+        b"<Error><Code>NoSuchUpload</Code><Message>The specified multipart upload does not exist.</Message></Error>"
+    )
+    return "404 NOT FOUND", [("Content-Type", "application/xml"), ("Content-Length", str(len(answer)))], answer
 
 
 class _Handler(WSGIRequestHandler):

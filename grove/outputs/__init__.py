@@ -147,6 +147,7 @@ class BaseOutput(abc.ABC):
         """Remove what was staged from the day `since` (UTC) on, for objects of the stream and descriptor in `name`.
 
         False where something could not be removed. Only that whose attempt begins with `attempts`, and whose `temp`
-        is not in `keep`. Only for the holder of the stream's lease.
+        is not in `keep`; where a staged object does not show its attempt, that which has the tag of `name`, the
+        object that the stream's next commit will deliver. Only for the holder of the stream's lease.
         """
         raise NotImplementedException(f"{type(self).__module__} can only submit.")

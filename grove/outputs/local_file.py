@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, ClassVar
 
 from blake3 import blake3
@@ -17,6 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from grove.exceptions import AccessException, ConfigurationException
 from grove.helpers import files
 from grove.outputs import BaseOutput, ObjectName
+from grove.outputs._staged import submit_staged
 
 __all__ = ["Handler"]
 
@@ -219,28 +220,16 @@ class Handler(BaseOutput):
         name: str | None = None,
     ) -> None:
         """Write one object that nobody has committed: visible, whole and durable on return. No name is used twice."""
-        tag = secrets.token_hex(8)
-        staged = self.stage(
-            ObjectName(
-                descriptor=descriptor or "",
-                connector=connector,
-                identity=identity,
-                operation=operation,
-                part=part,
-                moment=datetime.now(UTC),
-                tag=tag,
-                kind=kind,
-                attempt=f"submit-{tag}",
-            ),
+        submit_staged(
+            self,
             data,
+            connector=connector,
+            identity=identity,
+            operation=operation,
+            part=part,
+            kind=kind,
+            descriptor=descriptor,
         )
-        try:
-            self.publish(staged)
-            self.settle([staged], [])
-        except BaseException:
-            with contextlib.suppress(AccessException):
-                self.discard(staged)
-            raise
 
     # --- which directory this is ---
 

@@ -243,8 +243,8 @@ class StagingOutputContract(OutputContract):
     @pytest.mark.parametrize(
         "other",
         [
-            {"attempt": "store-another-1-1"},
-            {"attempt": "another-stream-1-1"},
+            {"attempt": "store-another-1-1", "tag": "e" * 16},
+            {"attempt": "another-stream-1-1", "tag": "f" * 16},
             {"descriptor": "processed"},
             {"identity": "another"},
         ],
@@ -270,7 +270,7 @@ class StagingOutputContract(OutputContract):
         assert self.hidden(ready) == []
 
     def _sweep(self, output: BaseOutput, since: date | None = None, keep: Iterable[str] = ()) -> None:
-        name = object_name(part=0, tag="0" * 16, attempt="store-stream-0-0")
+        name = object_name(attempt="store-stream-0-0")
         output.sweep(name, "store-stream-", since or MOMENT.date(), set(keep))
 
 

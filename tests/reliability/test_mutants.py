@@ -215,7 +215,7 @@ MUTANTS: dict[str, tuple[Callable[[Set], None], str]] = {
             "_recover",
             (
                 "    pending = self.state.pending()",
-                "    self._delivery.sweep(stream.descriptors, clock.now().date(), clock.now())\n"
+                "    self._delivery.sweep(stream.descriptors, clock.now().date(), 1, clock.now())\n"
                 "    pending = self.state.pending()",
             ),
         ),
