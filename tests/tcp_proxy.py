@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import selectors
 import socket
 import struct
@@ -28,7 +29,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
-        self._fault = ""
+        self._fault: str | bytes = ""
         self._from = self._until = 0
         self._sockets: set[socket.socket] = set()
         self._threads = [threading.Thread(target=self._accept)]
@@ -51,8 +52,11 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
-    def fail(self, fault: str, after: int = 0, times: int = 1) -> None:
-        """Let `after` exchanges pass, then let `times` of them meet `fault`. `met` counts those that did."""
+    def fail(self, fault: str | bytes, after: int = 0, times: int = 1) -> None:
+        """Let `after` exchanges pass, then let `times` of them meet `fault`. `met` counts those that did.
+
+        Bytes are given as the reply to an HTTP request, which the server does not see.
+        """
         with self._guard:
             self._fault, self._from = fault, self.exchanges + after
             self._until, self.met = self._from + times, 0
@@ -66,7 +70,7 @@ class Proxy:
         """Whether the fault has been met."""
         return self.met > 0
 
-    def _next_fault(self) -> str:
+    def _next_fault(self) -> str | bytes:
         with self._guard:
             number, self.exchanges = self.exchanges, self.exchanges + 1
             if not self._from <= number < self._until:
@@ -105,14 +109,21 @@ class Proxy:
                 self._sockets -= {client, server}
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        replied, fault = True, ""
+        replied, request = True, b""
+        fault: str | bytes = ""
         for end in _readable(client, server):
             data = end.recv(STEP)
             if not data:
                 return
             if end is client:
                 if replied:
-                    replied, fault = False, self._next_fault()
+                    replied, request, fault = False, b"", self._next_fault()
+                if isinstance(fault, bytes):
+                    request += data
+                    if _is_whole(request):
+                        client.sendall(fault)
+                        replied = True
+                    continue
                 if fault == RESET_BEFORE:
                     _reset(client)
                     return
@@ -136,6 +147,13 @@ def _readable(client: socket.socket, server: socket.socket) -> Iterator[socket.s
                 found = key.fileobj
                 assert isinstance(found, socket.socket)
                 yield found
+
+
+def _is_whole(request: bytes) -> bool:
+    """Whether all of an HTTP request has come."""
+    head, end, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return bool(end) and len(body) >= (int(length[1]) if length else 0)
 
 
 def _reset(end: socket.socket) -> None:

@@ -48,7 +48,7 @@ OPEN, COMMITTED, ABORTED = "open", "committed", "aborted"
 def apply(table: Table, steps: Sequence[Step]) -> None:
     """Carry out all steps, or ConditionError. The parts of big values have to be there already."""
     # In one order for all, so that two writers do not wait for each other.
-    ordered = sorted(steps, key=lambda step: step.key)
+    ordered = sorted(enumerate(steps), key=lambda numbered: numbered[1].key)
     for _ in range(ATTEMPTS):
         batch = new_id()
         with contextlib.suppress(ConditionError):
@@ -58,8 +58,8 @@ def apply(table: Table, steps: Sequence[Step]) -> None:
             )
         announced: list[Item] = []
         try:
-            for step in ordered:
-                announced.append(_announce(table, batch, step))
+            for index, step in ordered:
+                announced.append(_announce(table, batch, step, index))
         except (AccessException, ConditionError):
             _undo(table, batch, announced)
             raise
@@ -120,8 +120,8 @@ def _outcome(table: Table, batch: str) -> str:
 # --- intents ---
 
 
-def _announce(table: Table, batch: str, step: Step) -> Item:
-    """Put the intent on the step's item; the item with it. ConditionError."""
+def _announce(table: Table, batch: str, step: Step, index: int) -> Item:
+    """Put the intent on the step's item; the item with it. ConditionError names the step by `index`."""
     intent: Item = {"batch_id": {"S": batch}}
     if step.changing:
         intent["change"] = {"M": {step.value.attribute: step.value.content}} if step.value else {"NULL": True}
@@ -139,7 +139,7 @@ def _announce(table: Table, batch: str, step: Step) -> Item:
                 # Ours, of which we have not heard.
                 return item
             if item is None or not settle(table, [item]):
-                raise ConditionError({0: {**place(step.key), **(item or {})}}) from err
+                raise ConditionError({index: item}) from err
         else:
             return {**old, **place(step.key), **({"original_key": name} if name else {}), "intent": {"M": intent}}
 

@@ -20,7 +20,7 @@ from grove.caches._dynamodb_items import Chunks, Item, Value
 from grove.exceptions import AccessException
 from grove.helpers import aws
 
-__all__ = ["ConditionError", "DeniedError", "MissingChunkError", "Table"]
+__all__ = ["TRANSACTION", "ConditionError", "DeniedError", "Table", "UnusableError"]
 
 SNAPSHOT = 25
 """Items that one transaction reads: more than a stream has facts, and small enough for every stand-in of DynamoDB."""
@@ -54,10 +54,6 @@ class DeniedError(AccessException):
 
 class UnusableError(AccessException):
     """There is no such table, or it is not one of ours."""
-
-
-class MissingChunkError(Exception):
-    """A big value has been replaced since its item was read."""
 
 
 class Table:
@@ -124,13 +120,13 @@ class Table:
                 }
                 self._call("update_item", TableName=self.name, Key=key, **update)
 
-    def read_parts(self, chunks: Chunks) -> bytes:
-        """What lies in `chunks`. MissingChunkError where they have been removed."""
+    def read_parts(self, chunks: Chunks) -> bytes | None:
+        """What lies in `chunks`; None where one is not there, so that they have been replaced or are lost."""
         parts = []
         for key in chunks.places():
             (item,) = self.get([key])
             if item is None:
-                raise MissingChunkError
+                return None
             parts.append(bytes(item["content"]["B"]))
         return b"".join(parts)
 

@@ -19,7 +19,6 @@ from grove.caches._dynamodb_table import (
     TRANSACTION,
     ConditionError,
     DeniedError,
-    MissingChunkError,
     Table,
     UnusableError,
 )
@@ -37,7 +36,7 @@ __all__ = ["Handler"]
 
 ENV_PREFIX = "GROVE_CACHE_AWS_DYNAMODB_"
 SESSION_NAME = "GroveDynamoDBHandler"
-ATTEMPTS = 5
+ATTEMPTS = 20
 MOST_KNOWN = 100_000
 ABANDONED = 86400.0
 """Seconds after which what no item refers to was left by a writer that has died."""
@@ -99,21 +98,17 @@ class Handler(NativeCache):
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`: one snapshot for up to 25 of them, consistent beyond."""
         wanted = list(dict.fromkeys(keys))
-        missing = ""
+        missing: set[str] = set()
         for _ in range(ATTEMPTS):
             found = dict(zip(wanted, self._table.get([place(key) for key in wanted]), strict=True))
             if _dynamodb_large.settle(self._table, filter(None, found.values())):
                 continue
             self._note(found)
             try:
-                values = {key: None if item is None else self._value(item) for key, item in found.items()}
-            except MissingChunkError as err:
-                # Replaced since; or it is lost.
-                missing = str(err)
+                values = {key: None if item is None else self._value(item, missing) for key, item in found.items()}
+            except _ReplacedError:
                 continue
             return [values[key] for key in keys]
-        if missing:
-            raise CorruptStateError(f"{missing} {_RESTORE}")
         raise AccessException(
             f"The DynamoDB table {self.config.table} could not be read: it is being changed too fast."
         )
@@ -160,8 +155,11 @@ class Handler(NativeCache):
         for key, item in found.items():
             self._known[key] = Chunks.decode(item["chunks"]) if item is not None and "chunks" in item else None
 
-    def _value(self, item: Item) -> str:
-        """What an item holds. CorruptStateError names it."""
+    def _value(self, item: Item, missing: set[str]) -> str:
+        """What an item holds. CorruptStateError names it.
+
+        _ReplacedError the first time that a part is missing: `missing` tells what was replaced since from what is lost.
+        """
         if "chunks" not in item:
             try:
                 text: str = item["data"]["S"]
@@ -169,10 +167,12 @@ class Handler(NativeCache):
                 raise CorruptStateError(f"{_shown(key_of(item))} has no string in `data`. {_RESTORE}") from err
             return text
         chunks = Chunks.decode(item["chunks"])
-        try:
-            data = self._table.read_parts(chunks)
-        except MissingChunkError as err:
-            raise MissingChunkError(f"{_shown(key_of(item))} lacks a part of its value.") from err
+        data = self._table.read_parts(chunks)
+        if data is None:
+            if chunks.generation in missing:
+                raise CorruptStateError(f"{_shown(key_of(item))} lacks a part. {_RESTORE}")
+            missing.add(chunks.generation)
+            raise _ReplacedError
         if blake3(data).hexdigest() != chunks.digest:
             raise CorruptStateError(f"{_shown(key_of(item))} is damaged. {_RESTORE}")
         return data.decode("utf-8", "surrogatepass")
@@ -213,6 +213,10 @@ class Handler(NativeCache):
             name = internal_name(item)
             if name is not None and name not in used and age(name) > ABANDONED:
                 self._table.delete({"pk": item["pk"], "sk": item["sk"]})
+
+
+class _ReplacedError(Exception):
+    """A big value was replaced between its item and its parts: both have to be read again."""
 
 
 def _chunks_of(item: Item) -> Iterator[Chunks]:

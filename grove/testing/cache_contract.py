@@ -529,7 +529,7 @@ class CacheContract:
         assert cache.read(list(hashes)) == [hashes[first][:64], None, *[hashes[key] for key in rest[1:]]]
 
     def test_more_keys_than_a_store_may_take_at_once(self, cache: BaseCache) -> None:
-        keys = [Key(f"lookback-{number}-0.{STREAM}", "all") for number in range(260)]
+        keys = [Key(f"lookback-{number}-0.{STREAM}", "all") for number in range(110)]
         batch = Batch().require(LEASE, None).require(keys[0], None).set(POINTER, "1")
         for key in keys:
             batch.set(key, key.pk)
