@@ -9,6 +9,7 @@ from requests import exceptions as requests_errors
 from urllib3 import exceptions as urllib3_errors
 
 from grove.http._decoding import BodyLimitError, CutError, EncodingError
+from grove.http.origin import escaped
 from grove.http.response import Response
 
 __all__ = ["NETWORK_ERRORS", "Failure", "from_error", "from_status"]
@@ -17,6 +18,7 @@ NETWORK_ERRORS = (
     requests.RequestException,
     urllib3_errors.HTTPError,
     OSError,
+    UnicodeError,
     BodyLimitError,
     CutError,
     EncodingError,
@@ -117,6 +119,8 @@ def _known(err: BaseException) -> Failure | None:
             return _network("it sent nothing in time")
         case urllib3_errors.IncompleteRead() | urllib3_errors.InvalidChunkLength() | CutError():
             return _network("its answer was cut off")
+        case OSError() if str(err).startswith("Tunnel connection failed"):
+            return _network(escaped(str(err)[:100]))
         case ConnectionError() if err.strerror is None:
             return _network("the connection was closed without an answer")
         case OSError() if err.strerror is not None:

@@ -17,18 +17,19 @@ from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from urllib3.util.ssl_ import create_urllib3_context
 
 from grove.exceptions import ConfigurationException
 from grove.http._budget import Budget
-from grove.http._decoding import BodyLimitError, decoded
+from grove.http._decoding import BodyLimitError, CutError, decoded
 from grove.http._sockets import POOLS, TLSSocket
 from grove.logging import register_secret
 
 __all__ = ["Exchange", "send"]
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 # Hosts whose connections are kept, and idle connections for each.
 _HOSTS = 256
 _CONNECTIONS = 64
@@ -44,31 +45,35 @@ class Exchange:
     def __init__(self, answer: requests.Response, budget: Budget, limit: int, ratio: float) -> None:
         self.status = answer.status_code
         self.headers: Mapping[str, str] = answer.headers
+        # Whether the answer says how long it is; otherwise its end looks like that of a broken connection.
+        self.framed = answer.raw.chunked or answer.raw.length_remaining is not None
         self._answer = answer
         self._budget = budget
         self._limit = limit
         self._ratio = ratio
 
-    @property
-    def framed(self) -> bool:
-        """Whether the answer says how long it is; otherwise its end looks like a broken connection."""
-        return "Content-Length" in self.headers or "chunked" in self.headers.get("Transfer-Encoding", "").lower()
-
     def chunks(self) -> Iterator[bytes]:
-        """The body without its content encoding, in pieces of 64 KiB at most. Raises as `decoded` and urllib3 do."""
+        """The body without its content encoding, in pieces of 64 KiB at most. Raises as `decoded` and urllib3 do.
+
+        A success with neither a length nor a body is cut off: a connection that breaks within the headers looks so.
+        """
         length = self.headers.get("Content-Length", "")
         if length.isdecimal() and int(length) > self._limit:
             raise BodyLimitError(f"its body is longer than {self._limit:,} bytes")
         raw = self._answer.raw.stream(_CHUNK, decode_content=False)
         pieces = decoded(raw, self.headers.get("Content-Encoding", ""), self._limit, self._ratio)
+        empty = True
         while True:
             # Set for each piece, because the one who asks for the next may be another thread.
             with self._budget.spent_here():
                 piece = next(pieces, None)
             if piece is None:
-                return
+                break
+            empty = False
             with self._budget.unspent():
                 yield piece
+        if empty and not self.framed and 200 <= self.status < 300:
+            raise CutError
 
     def close(self) -> None:
         """Give the connection back, or break it off where the body was not read to its end."""
@@ -91,18 +96,13 @@ def send(
 
     `timeouts` are seconds, for connecting and between two bytes. Proxies come from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY
     and NO_PROXY, certificate authorities from REQUESTS_CA_BUNDLE. Raises what requests and urllib3 raise;
-    ConfigurationException where a bundle cannot be read.
+    ConfigurationException where a bundle cannot be read or a proxy is no address.
     """
     assert request.url is not None
-    proxies = get_environ_proxies(request.url)
-    for proxy in proxies.values():
-        password = urlsplit(proxy).password
-        if password:
-            register_secret(password)
-            register_secret(unquote(password))
+    proxy = _proxy(request.url)
     adapter = _adapter(_authorities())
     with budget.spent_here():
-        answer = adapter.send(request, stream=True, timeout=timeouts, proxies=proxies)
+        answer = adapter.send(request, stream=True, timeout=timeouts, proxies={"all": proxy} if proxy else None)
     return Exchange(answer, budget, limit, ratio)
 
 
@@ -125,6 +125,28 @@ class _Adapter(HTTPAdapter):
 
     def cert_verify(self, *args: Any) -> None:
         """Nothing: the context holds the authorities, and demands a certificate."""
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for `url`, with a scheme; ConfigurationException where it is no address."""
+    named = select_proxy(url, get_environ_proxies(url))
+    if not named:
+        return None
+    proxy = named if "://" in named else f"http://{named}"
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in _PROXY_SCHEMES and parts.hostname and (parts.port is None or parts.port)
+        password = parts.password
+    except ValueError:
+        usable = password = None
+    if not usable:
+        raise ConfigurationException(
+            "The proxy in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is no address like http://host:3128."
+        )
+    if password:
+        register_secret(password)
+        register_secret(unquote(password))
+    return proxy
 
 
 def _authorities() -> str:
@@ -174,4 +196,4 @@ def _names_no_address(record: logging.LogRecord) -> bool:
 
 os.register_at_fork(after_in_child=_forget_connections)
 # It would show the whole address, and with it what is in its query.
-logging.getLogger("urllib3.connectionpool").addFilter(_names_no_address)
+logging.getLogger("urllib3.connection").addFilter(_names_no_address)

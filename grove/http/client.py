@@ -240,7 +240,9 @@ class Client:
         url = call.url
         attempt, redirects, waited, renewed = 1, 0, 0.0, False
         while True:
-            self._respect_breaker(call, url)
+            refusal = _breaker.refusal(_host(url))
+            if refusal is not None:
+                raise RequestFailedException(f"{call.method} {shown(url)} {refusal}")
             headers = dict(call.headers)
             if self._auth is not None:
                 self._auth.apply(headers, self._stop)
@@ -253,15 +255,17 @@ class Client:
                 redirects += 1
                 url = _redirected(call, response, redirects)
                 continue
+            left_alone = False
             if result.down:
-                _breaker.failed(_host(url))
-            else:
+                left_alone = _breaker.failed(_host(url), result.text)
+            elif result.status is not None:
                 _breaker.answered(_host(url))
             if result.status == 401 and self._auth is not None and not renewed:
                 renewed = True
                 if self._auth.renew(headers):
                     continue
-            wait = self._wait_after(call, url, result, budget, attempt, waited)
+            last = left_alone or attempt >= self._attempts or budget.remaining() <= 0
+            wait = self._wait_after(call, url, result, attempt, last, waited)
             budget.wait(wait)
             waited += wait
             attempt += 1
@@ -284,7 +288,7 @@ class Client:
             with exchange:
                 body = b"".join(exchange.chunks())
             response = Response(call.method, url, exchange.status, exchange.headers, body)
-            if not exchange.framed and _is_cut(call, response):
+            if not exchange.framed and 200 <= exchange.status < 300 and _is_cut(call, response):
                 raise CutError
         except NETWORK_ERRORS as err:
             return self._network_failure(err, budget)
@@ -323,18 +327,16 @@ class Client:
             None if text is None else Failure(f"answered with an error: {escaped(redact(text))[:200]}", status=status)
         )
 
-    def _wait_after(
-        self, call: _Call, url: str, failure: Failure, budget: Budget, attempt: int, waited: float
-    ) -> float:
-        """Seconds until the next attempt; raises what the caller gets where there is none."""
+    def _wait_after(self, call: _Call, url: str, failure: Failure, attempt: int, last: bool, waited: float) -> float:
+        """Seconds until the next attempt; raises what the caller gets where this was the `last` one."""
         told = f"{call.method} {shown(url)} {failure.text}"
         wait = backoff(attempt) if failure.wait is None else failure.wait
-        over = attempt >= self._attempts or waited + wait > self._max_wait
+        last = last or waited + wait > self._max_wait
         if failure.limited or (failure.wait is not None and call.repeatable):
-            if over:
+            if last:
                 until = clock.now() + timedelta(seconds=wait)
                 raise RateLimitException(f"{told} It may be asked again at {until:%Y-%m-%dT%H:%M:%SZ}.", until=until)
-        elif over or not failure.again or not call.repeatable or budget.remaining() <= 0:
+        elif last or not failure.again or not call.repeatable:
             again = f" It was asked {attempt} times." if attempt > 1 else ""
             raise RequestFailedException(f"{told}{again}", status=failure.status)
         logger.info(
@@ -349,14 +351,6 @@ class Client:
             },
         )
         return wait if failure.wait is None else jittered(wait)
-
-    def _respect_breaker(self, call: _Call, url: str) -> None:
-        pause = _breaker.pause(_host(url))
-        if pause:
-            raise RequestFailedException(
-                f"{call.method} {shown(url)} was not sent: the host failed over and over, for all streams. "
-                f"It is asked again in {pause:.0f} seconds."
-            )
 
 
 def _redirected(call: _Call, response: Response, redirects: int) -> str:
@@ -381,7 +375,8 @@ def _page_failure(response: Response) -> Failure:
 
 def _is_cut(call: _Call, response: Response) -> bool:
     """Whether a body that says nothing of its length ends too early; only JSON shows it."""
-    if "json" not in CaseInsensitiveDict(call.headers).get("Accept", "") or response.is_html or not response.body:
+    asked = CaseInsensitiveDict(call.headers).get("Accept", "")
+    if "json" not in asked or response.is_html:
         return False
     try:
         response.json()

@@ -46,8 +46,13 @@ def next_link(base: str, link: str) -> str:
     """
     try:
         # Looked at before it is joined: urljoin drops what it does not like.
+        if not link:
+            raise ValueError("it is empty")
         if not _ADDRESS.fullmatch(link):
             raise ValueError("it has characters that no address may have")
+        parts = urlsplit(link)
+        if not parts.netloc and (parts.scheme or link.startswith("//")):
+            raise ValueError("it names no host where one belongs")
         joined = urldefrag(urljoin(base, link)).url
         if origin(joined) != origin(base):
             raise ValueError(f"it leads to another origin ({_host(urlsplit(joined))})")
@@ -71,9 +76,9 @@ def absolute(base: str | None, url: str) -> str:
         raise ConfigurationException(f"The address {shown(url)} is relative, and the client has no base address.")
     else:
         joined = f"{base.rstrip('/')}/{url.lstrip('/')}" if url else base
-    joined = urldefrag(joined).url
     try:
         origin(joined)
+        joined = urldefrag(joined).url
     except ValueError as err:
         reason = str(err)
     else:

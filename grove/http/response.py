@@ -145,7 +145,7 @@ def _has_long_integer(body: bytes) -> bool:
 
 def _is_charset(name: str) -> bool:
     try:
-        b"".decode(name)
-    except LookupError:
+        " ".encode(name)
+    except (LookupError, UnicodeError):
         return False
     return True

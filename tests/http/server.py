@@ -109,12 +109,13 @@ class Server:
             self._start(lambda connection=connection, number=number: self._serve(connection, number))
 
     def _serve(self, connection: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
             # A segment per send: bytes are seen one at a time.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
                 connection.settimeout(10)
-                connection = self._context.wrap_socket(connection, server_side=True)
+                connection = stack.enter_context(self._context.wrap_socket(connection, server_side=True))
             while (request := self._read(connection, number)) is not None:
                 self.received.append(request)
                 sent = self.answer(request)
