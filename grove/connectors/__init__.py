@@ -201,7 +201,7 @@ class BaseConnector:
             run.finish(self.LOG_ORDER)
         if self._overrides("save_hashes"):
             self.save_hashes()
-        if getattr(self.configuration, "lookback", 0) and not self._asked_lookback:
+        if self._lookback() and not self._asked_lookback:
             self.logger.debug("This connector did not ask for its `lookback`; only what it repeats is dropped.")
 
     def _end(self) -> None:
@@ -278,7 +278,7 @@ class BaseConnector:
             descriptors=(*config.outputs, QUARANTINE),
             lock_duration=self._lock_duration,
             run_timeout=float(getattr(config, "run_timeout", 3600)),
-            lookback=float(getattr(config, "lookback", 0)),
+            lookback=self._lookback(),
         )
         return Collection(self._cache, self._output, stream, self.log_context)
 
@@ -571,7 +571,11 @@ class BaseConnector:
         NotFoundException where there is no pointer.
         """
         self._asked_lookback = True
-        return earlier_pointer(self.pointer, float(getattr(self.configuration, "lookback", 0)))
+        return earlier_pointer(self.pointer, self._lookback())
+
+    def _lookback(self) -> float:
+        """Seconds."""
+        return float(getattr(self.configuration, "lookback", 0))
 
     @property
     def pointer_previous(self) -> str:

@@ -1,0 +1,68 @@
+"""A connector without code: everything about its API stands in the configuration document."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, RestConnector, Source
+from grove.connectors.rest.source import Path
+from grove.connectors.rest.templates import names
+from grove.exceptions import ConfigurationException
+from grove.helpers import parsing
+from grove.models import ConnectorConfig
+
+
+class Connector(RestConnector):
+    """Collects any JSON API whose pages, filters and credentials can be declared.
+
+    Beside `pointer_path` and `order`, the document has the fields of `grove.connectors.rest.Source`, and whatever
+    fields of its own its templates use.
+    """
+
+    CONNECTOR = "http_json"
+
+    class Configuration(ConnectorConfig):
+        """`pointer_path`: JMESPath to the value that orders the entries. `order`: how the API returns them."""
+
+        pointer_path: Path = Field(min_length=1)
+        order: Literal["oldest_first", "newest_first"]
+
+    _source: Source | None = None
+
+    @property
+    def POINTER_PATH(self) -> str:  # type: ignore[override]
+        """From the document."""
+        return str(self.fields.pointer_path)
+
+    @property
+    def LOG_ORDER(self) -> str:  # type: ignore[override]
+        """From the document."""
+        return CHRONOLOGICAL if self.fields.order == "oldest_first" else REVERSE_CHRONOLOGICAL
+
+    def source(self) -> Source:
+        """What the document declares. ConfigurationException names every field that is wrong or unknown."""
+        if self._source is None:
+            given: dict[str, Any] = self.fields.model_extra or {}
+            declared = {name: value for name, value in given.items() if name in Source.model_fields}
+            try:
+                self._source = Source.model_validate(declared)
+            except ValidationError as err:
+                raise ConfigurationException(
+                    f"The configuration document {self.name!r} (http_json) cannot be used. "
+                    f"{parsing.validation_error(err)}."
+                ) from None
+            self._refuse_unknown(given.keys() - declared.keys(), names(declared))
+        return self._source
+
+    def _refuse_unknown(self, fields: set[str], used: set[str]) -> None:
+        problems = []
+        for field in sorted(fields - used):
+            close = difflib.get_close_matches(field, [*Source.model_fields, *self.Configuration.model_fields], 1)
+            problems.append(f"{field}: nothing uses it" + (f"; did you mean {close[0]!r}?" if close else ""))
+        if problems:
+            raise ConfigurationException(
+                f"The configuration document {self.name!r} (http_json) cannot be used. {'; '.join(problems)}."
+            )

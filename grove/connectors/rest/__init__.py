@@ -1,0 +1,417 @@
+"""The REST connector: turns what a source declares into a collection.
+
+A built-in connector is a subclass with a `SOURCE`; `http_json` has it in its configuration document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+from grove.connectors import BaseConnector
+from grove.connectors.rest import times
+from grove.connectors.rest.ahead import Ahead
+from grove.connectors.rest.paging import Page, Request, Walk, search
+from grove.connectors.rest.source import (
+    DAY,
+    HOUR,
+    MINUTE,
+    Auth,
+    BasicAuth,
+    FollowUp,
+    GoogleAuth,
+    HeaderAuth,
+    Keyset,
+    Link,
+    OAuth2Auth,
+    Offset,
+    PageNumber,
+    RateLimited,
+    Single,
+    Source,
+    Token,
+)
+from grove.connectors.rest.templates import fill, fill_url, names
+from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
+from grove.exceptions import ConfigurationException, NotFoundException, RequestFailedException
+from grove.helpers import clock, parsing
+from grove.http import Auth as Credentials
+from grove.http import Basic, Client, Header, OAuth2, RateLimit, Response, SignedJwt
+from grove.http.origin import shown
+from grove.models import ConnectorConfig
+
+__all__ = [
+    "CHRONOLOGICAL",
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "REVERSE_CHRONOLOGICAL",
+    "BasicAuth",
+    "FollowUp",
+    "GoogleAuth",
+    "HeaderAuth",
+    "Keyset",
+    "Link",
+    "OAuth2Auth",
+    "Offset",
+    "PageNumber",
+    "RateLimited",
+    "RestConnector",
+    "Single",
+    "Source",
+    "Token",
+]
+
+
+class RestConnector(BaseConnector):
+    """Collects what `SOURCE` declares. A subclass says only what is particular to its API.
+
+    `Configuration` declares the fields that a document may have beside the common ones; `source()` may be overridden
+    where the declaration depends on them, `prepare()` where entries have to be changed in a way that no declaration
+    can say.
+    """
+
+    SOURCE: ClassVar[Source]
+
+    class Configuration(ConnectorConfig):
+        """The fields of a configuration document."""
+
+    def source(self) -> Source:
+        """What this stream's API is like."""
+        return self.SOURCE
+
+    def prepare(self, entries: list[Any], response: Response) -> list[Any]:
+        """The entries of an answer, before anything else is done with them. May run beside `save()`."""
+        return entries
+
+    @property
+    def fields(self) -> Any:
+        """The document as this connector's `Configuration`. ConfigurationException names each field that is wrong."""
+        if self._fields is None:
+            given = self.configuration
+            try:
+                self._fields = self.Configuration.model_validate(
+                    {**given.model_dump(exclude={"encoding"}, exclude_unset=True), "encoding": {}}
+                )
+            except ValidationError as err:
+                raise ConfigurationException(
+                    f"The configuration document {self.name!r} ({given.connector}) cannot be used. "
+                    f"{parsing.validation_error(err)}."
+                ) from None
+        return self._fields
+
+    _fields: Any = None
+
+    def _lookback(self) -> float:
+        """The document's, else what the source declares; seconds."""
+        source = self.source()
+        if source.snapshot:
+            return 0.0
+        return super()._lookback() if "lookback" in self.configuration.model_fields_set else source.lookback
+
+    # --- one run ---
+
+    def collect(self) -> None:
+        """Ask for everything from the pointer on, and save it page by page."""
+        source = self.source()
+        client = self._client(source)
+        if source.snapshot:
+            self._collect_snapshot(source, client)
+            return
+        cursor = self._stored_cursor(source)
+        now = times.nanoseconds(clock.now())
+        until = now - int(source.delay * times.SECOND)
+        since = None if cursor is not None else self._since(source, now)
+        if since is not None and until <= since:
+            self.logger.debug("There is nothing to ask for before the delay has passed.")
+            return
+        newest_first = self.LOG_ORDER == REVERSE_CHRONOLOGICAL
+        for span in times.spans(since, until, source.max_span, newest_first=newest_first):
+            if self._collect_span(source, client, span, cursor):
+                break
+        # Also where the answer was that there is nothing new: what an earlier run left open is complete now.
+        self.complete()
+
+    def _collect_span(self, source: Source, client: Client, span: times.Span, cursor: str | None) -> bool:
+        """Save every page of one query. Whether it showed that there is nothing of interest before it."""
+        try:
+            return self._save_pages(source, self._walk(source, span, cursor), client, span)
+        except _CursorExpired as err:
+            self.logger.warning(
+                "The source does not know its cursor any longer; asking from the pointer on.",
+                extra={"event": "cursor_expired", "exception": str(err)},
+            )
+        now = times.nanoseconds(clock.now())
+        span = (self._since(source, now), span[1])
+        return self._save_pages(source, self._walk(source, span, None), client, span)
+
+    def _save_pages(self, source: Source, walk: Walk, client: Client, span: times.Span) -> bool:
+        exhausted = False
+
+        def save(page: Page) -> bool:
+            nonlocal exhausted
+            entries = page.entries
+            if source.trim:
+                entries, exhausted = self._trimmed(entries, span)
+            self.save(entries, cursor=page.cursor)
+            return not exhausted
+
+        self._each_page(source, walk, client, save)
+        return exhausted
+
+    def _collect_snapshot(self, source: Source, client: Client) -> None:
+        def write(page: Page) -> bool:
+            if page.entries:
+                self.process_and_write(page.entries)
+                self.finalize()
+            return True
+
+        self._each_page(source, self._walk(source, (None, times.nanoseconds(clock.now())), None), client, write)
+
+    def _each_page(self, source: Source, walk: Walk, client: Client, handle: Callable[[Page], bool]) -> None:
+        """Call `handle` with each page in turn, until it says False; the next one is fetched meanwhile."""
+
+        def fetch(request: Request) -> Page:
+            return self._fetch(source, walk, client, request)
+
+        ahead = Ahead(fetch, name=f"grove-ahead-{self.name}")
+        try:
+            page = fetch(walk.start)
+            while True:
+                if page.following is not None:
+                    ahead.start(page.following)
+                if not handle(page):
+                    return
+                if page.loops:
+                    raise RequestFailedException(
+                        f"{shown(walk.start.url)} leads back to a page that it gave before (cursor_loop). What came "
+                        "until then is kept; the next run goes on from there."
+                    )
+                if page.following is None:
+                    return
+                page = ahead.result()
+        finally:
+            ahead.close()
+
+    def _fetch(self, source: Source, walk: Walk, client: Client, request: Request) -> Page:
+        resumed = request is walk.start and walk.resumed
+        expired = source.paging.expired if resumed and isinstance(source.paging, Token) else ()
+        response = client.request(
+            request.method,
+            request.url,
+            params=request.params,
+            headers=request.headers,
+            json=request.body,
+            error=(lambda answer: _error_in(source, answer)) if source.error is not None else None,
+            accept=expired,
+        )
+        if response.status in expired:
+            raise _CursorExpired(f"It answered status {response.status}: {response.excerpt()}")
+        data = response.json()
+        entries = self.prepare(_entries_in(source, data, response), response)
+        page = walk.page(request, response, data, entries)
+        if source.follow_up is not None:
+            page = replace(page, entries=self._followed(source.follow_up, client, page.entries))
+        if source.select is not None:
+            chosen = [search(source.select, entry) for entry in page.entries]
+            page = replace(page, entries=[entry for entry in chosen if entry is not None])
+        return page
+
+    def _followed(self, follow_up: FollowUp, client: Client, entries: list[Any]) -> list[Any]:
+        made, given = [], self._document_values()
+        for entry in entries:
+            values = {**given, **{name: search(path, entry) for name, path in follow_up.values.items()}}
+            answer = client.get(fill_url(follow_up.url, values), params=fill(follow_up.params, values), accept=(404,))
+            if answer.status == 404:
+                self.logger.warning("The source has no details of an entry.", extra={"event": "entry_without_details"})
+                if follow_up.into is not None:
+                    made.append(entry)
+                continue
+            found = search(follow_up.path, answer.json())
+            made.append(found if follow_up.into is None else {**entry, follow_up.into: found})
+        return made
+
+    # --- what to ask for ---
+
+    def _since(self, source: Source, now: int) -> int | None:
+        """From when on to ask; on the first run that becomes the pointer, so that an outage moves nothing."""
+        if not source.asks_since and not source.trim:
+            return None
+        try:
+            pointer = self.since
+        except NotFoundException:
+            first = now - int(source.first_run * times.SECOND)
+            if source.asks_since:
+                self.pointer = str(times.written(first, source.pointer_format or source.time_format))
+            return first
+        moment = times.moment_of(pointer)
+        if moment is None and isinstance(source.paging, Token) and source.paging.resume:
+            # A cursor, from before those were kept apart, which the source does not know any longer.
+            return now - int(source.first_run * times.SECOND)
+        if moment is None:
+            raise ConfigurationException(
+                f"The pointer of {self.name!r} is {pointer!r}, which is no time to ask the source from. Clear or "
+                "correct it; without one, collection begins anew."
+            )
+        if source.retention is not None and moment < now - source.retention * times.SECOND:
+            self.logger.warning(
+                "The pointer lies before what the source keeps; entries in between cannot be had any longer.",
+                extra={
+                    "event": "gap_detected",
+                    "from": times.written(moment, "iso"),
+                    "to": times.written(now - int(source.retention * times.SECOND), "iso"),
+                },
+            )
+        return moment
+
+    def _stored_cursor(self, source: Source) -> str | None:
+        """Where to go on, for a source that has a place of its own; also from before those were kept apart."""
+        if not isinstance(source.paging, Token) or not source.paging.resume:
+            return None
+        if self.cursor:
+            return self.cursor
+        try:
+            pointer = self.pointer
+        except NotFoundException:
+            return None
+        return pointer if times.moment_of(pointer) is None else None
+
+    def _walk(self, source: Source, span: times.Span, cursor: str | None) -> Walk:
+        values = self._values(source, span)
+        first = Request(
+            source.method,
+            fill_url(source.url, values),
+            params=fill(source.params, values),
+            body=fill(source.body, values),
+            headers=fill(source.headers, values),
+        )
+        later = source.paging.url if isinstance(source.paging, Token) else None
+        return Walk(source.paging, first, fill_url(later, values) if later is not None else None, cursor)
+
+    def _values(self, source: Source, span: times.Span) -> dict[str, Any]:
+        since, until = span
+        values = {
+            **self._document_values(),
+            "since": None if since is None else times.written(since, source.time_format),
+            "until": times.written(until, source.time_format),
+        }
+        if any("pointer" in names(part) for part in (source.url, source.params, source.body)):
+            try:
+                values["pointer"] = self.pointer
+            except NotFoundException:
+                values["pointer"] = None
+        return values
+
+    def _document_values(self) -> dict[str, Any]:
+        fields = self.fields
+        return {
+            **fields.model_dump(exclude={"secrets", "encoding", "processors", "outputs"}),
+            "key": self.key,
+            "category": None if self.operation == "all" else self.operation,
+        }
+
+    def _trimmed(self, entries: list[Any], span: times.Span) -> tuple[list[Any], bool]:
+        """The entries within the span, and whether a newest-first source has passed its beginning."""
+        since, until = span
+        kept, below = [], 0
+        for entry, pointer in zip(entries, self._pointer_path().pointers(entries), strict=True):
+            moment = None if pointer is None else times.moment_of(pointer)
+            if moment is not None and since is not None and moment < since:
+                below += 1
+            elif moment is None or moment <= until:
+                kept.append(entry)
+        passed = below > 0 and self.LOG_ORDER == REVERSE_CHRONOLOGICAL
+        return kept, passed
+
+    # --- how to ask ---
+
+    def _client(self, source: Source) -> Client:
+        values = self._document_values()
+        credentials = self._credentials(source, values)
+        limit = source.rate_limit
+        return Client(
+            None,
+            credentials,
+            timeout_read=source.read_timeout,
+            rate_limit=RateLimit(
+                reset_header=limit.reset_header,
+                form=limit.form,
+                remaining_header=limit.remaining_header,
+                statuses=limit.statuses,
+                default=limit.default,
+            ),
+            retry_statuses=source.retry_statuses,
+            stop=self.stopping,
+        )
+
+    def _credentials(self, source: Source, values: Mapping[str, Any]) -> Credentials | None:
+        choices = source.auth if isinstance(source.auth, tuple) else (source.auth,)
+        for choice in choices:
+            needed = names(choice.model_dump(exclude={"type"}))
+            if len(choices) == 1 or all(values.get(name) for name in needed):
+                return _credentials(choice, values)
+        if not choices:
+            return None
+        wanted = "; or ".join(", ".join(sorted(names(choice.model_dump()))) for choice in choices)
+        raise ConfigurationException(f"The configuration document {self.name!r} has no credentials. It needs {wanted}.")
+
+
+class _CursorExpired(Exception):
+    """The source does not take a cursor of an earlier run."""
+
+
+def _credentials(auth: Auth, values: Mapping[str, Any]) -> Credentials:
+    def text(template: str) -> str:
+        return str(fill(template, values) or "")
+
+    if isinstance(auth, HeaderAuth):
+        return _header(auth, values)
+    if isinstance(auth, BasicAuth):
+        return Basic(text(auth.user), text(auth.password))
+    if isinstance(auth, GoogleAuth):
+        return SignedJwt.google(text(auth.key), auth.scopes, text(auth.subject))
+    return OAuth2(
+        fill_url(auth.token_url, values),
+        auth.grant,
+        client_id=text(auth.client_id),
+        client_secret=text(auth.client_secret),
+        refresh_token=text(auth.refresh_token),
+        scope=auth.scope,
+        fields={name: text(value) for name, value in auth.fields.items()},
+        style=auth.style,
+        base_url_field=auth.base_url_field,
+    )
+
+
+def _header(auth: HeaderAuth, values: Mapping[str, Any]) -> Header:
+    """The words before the credential stand for themselves; what is left is kept out of logs."""
+    prefix, separator, value = auth.value.partition(" ")
+    if not separator or names(prefix):
+        prefix, value = "", auth.value
+    return Header(auth.name, str(fill(value, values) or ""), prefix)
+
+
+def _error_in(source: Source, response: Response) -> str | None:
+    assert source.error is not None
+    found = search(source.error, response.json())
+    return str(found) if found else None
+
+
+def _entries_in(source: Source, data: Any, response: Response) -> list[Any]:
+    found = search(source.entries, data)
+    if found is None and source.entries_optional and isinstance(data, dict):
+        return []
+    if not isinstance(found, list):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise RequestFailedException(
+            f"The answer has {what} at {source.entries!r}, where a list of entries was expected: {response.excerpt()}"
+        )
+    for entry in found:
+        if entry is not None and not isinstance(entry, dict):
+            raise RequestFailedException(
+                f"The list at {source.entries!r} has a {type(entry).__name__} in it, where objects were expected."
+            )
+    return found

@@ -1,0 +1,287 @@
+"""What there is to say about a log API: where it is, how it is asked, how its pages follow one another.
+
+The same declarations serve built-in connectors, as Python objects, and `http_json`, as JSON. Texts may be templates:
+`{name}` stands for a field of the configuration document or one of the variables that `Source` lists.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from grove.connectors.rest.times import check_format
+
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "Auth",
+    "BasicAuth",
+    "FollowUp",
+    "GoogleAuth",
+    "HeaderAuth",
+    "Keyset",
+    "Link",
+    "OAuth2Auth",
+    "Offset",
+    "PageNumber",
+    "Paging",
+    "RateLimited",
+    "Single",
+    "Source",
+    "Token",
+]
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+
+def _expression(text: str) -> str:
+    try:
+        jmespath.compile(text)
+    except JMESPathError as err:
+        raise ValueError(f"{text!r} is not a JMESPath expression: {str(err).splitlines()[0]}") from err
+    return text
+
+
+Path: TypeAlias = Annotated[str, AfterValidator(_expression)]
+"""A JMESPath expression, applied to the JSON of an answer (or, where it says so, to one entry)."""
+
+TimeFormat: TypeAlias = Annotated[str, AfterValidator(check_format)]
+"""How a moment is written: see `grove.connectors.rest.times`."""
+
+Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Declared(BaseModel):
+    """Something that a source declares once, and that nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+# --- credentials ---
+
+
+class HeaderAuth(_Declared):
+    """A header with a credential in it."""
+
+    type: Literal["header"] = "header"
+    name: str = "Authorization"
+    value: str = "Bearer {key}"
+
+
+class BasicAuth(_Declared):
+    """User name and password."""
+
+    type: Literal["basic"] = "basic"
+    user: str = "{identity}"
+    password: str = "{key}"
+
+
+class OAuth2Auth(_Declared):
+    """A token from a token endpoint: see `grove.http.OAuth2`."""
+
+    type: Literal["oauth2"] = "oauth2"
+    token_url: str
+    grant: str = "client_credentials"
+    client_id: str = "{client_id}"
+    client_secret: str = "{client_secret}"
+    refresh_token: str = ""
+    scope: str = ""
+    fields: dict[str, str] = Field(default_factory=dict)
+    style: Literal["form", "basic", "json"] = "form"
+    base_url_field: str | None = None
+
+
+class GoogleAuth(_Declared):
+    """A Google service account's key file, acting as a user."""
+
+    type: Literal["google"] = "google"
+    key: str = "{key}"
+    subject: str = "{identity}"
+    scopes: tuple[str, ...]
+
+
+Auth: TypeAlias = Annotated[HeaderAuth | BasicAuth | OAuth2Auth | GoogleAuth, Field(discriminator="type")]
+
+
+# --- how pages follow one another ---
+
+
+class _Pages(_Declared):
+    more: Path | None = None
+    """Whether there is another page: anything false ends the collection."""
+
+    empty_ends: bool = False
+    """Whether an empty page is the last one. Otherwise it is passed over, as an API that filters late gives many."""
+
+
+class Single(_Declared):
+    """One answer has it all."""
+
+    type: Literal["single"] = "single"
+
+
+class Token(_Pages):
+    """The answer names the next page by a token, which goes into the next request as `param`.
+
+    `alone` leaves everything else out of that request; `url` is its address where that differs. With `resume`, the
+    token is kept with the stream's state, and the next run begins there; a token that is refused with one of
+    the statuses `expired` makes way for the pointer.
+    """
+
+    type: Literal["token"] = "token"
+    path: Path
+    param: str
+    into: Literal["query", "body"] | None = None
+    alone: bool = False
+    url: str | None = None
+    resume: bool = False
+    expired: tuple[int, ...] = (400, 409, 410)
+
+
+class Link(_Pages):
+    """The answer links to the next page: at `path` in its body, else in its `Link` header as `rel="next"`.
+
+    `repeat_ends` says that a link to the page it came with is the API's way of saying that there is no more.
+    """
+
+    type: Literal["link"] = "link"
+    path: Path | None = None
+    repeat_ends: bool = False
+
+
+class _Counted(_Pages):
+    param: str
+    into: Literal["query", "body"] | None = None
+    size: int = Field(ge=1)
+    size_param: str | None = None
+    total: Path | None = None
+    """How many entries there are in all, where the answer says so."""
+
+    short_ends: bool = False
+    """Whether a page with fewer than `size` entries is the last one. Otherwise only an empty one is."""
+
+
+class Offset(_Counted):
+    """The next page begins after as many entries as there were so far."""
+
+    type: Literal["offset"] = "offset"
+    param: str = "offset"
+
+
+class PageNumber(_Counted):
+    """Pages have numbers, from `start` on."""
+
+    type: Literal["page"] = "page"
+    param: str = "page"
+    start: int = 1
+
+
+class Keyset(_Pages):
+    """The next page begins after the last entry, which is named by what it has at `path`. An empty page is the last.
+
+    `path` has to be unique, an id rather than a time: what is equal to it is not asked for again.
+    """
+
+    type: Literal["keyset"] = "keyset"
+    path: Path
+    param: str
+    into: Literal["query", "body"] | None = None
+
+
+Paging: TypeAlias = Annotated[
+    Single | Token | Link | Offset | PageNumber | Keyset,
+    Field(discriminator="type"),
+]
+
+
+# --- the rest ---
+
+
+class RateLimited(_Declared):
+    """How the API says that it was asked too often: see `grove.http.RateLimit`."""
+
+    reset_header: str | None = None
+    form: Literal["epoch", "epoch_ms", "delta", "iso"] = "epoch"
+    remaining_header: str | None = None
+    statuses: tuple[int, ...] = (429,)
+    default: float | None = None
+
+
+class FollowUp(_Declared):
+    """A further request for each entry: `url` may use what `values` finds in the entry (JMESPath).
+
+    The answer takes the entry's place, or goes into its field `into`. An entry whose answer is 404 is left out, or
+    kept as it is where there is a field to fill.
+    """
+
+    url: str
+    values: dict[str, Path] = Field(default_factory=lambda: {"id": "id"})
+    params: dict[str, Any] = Field(default_factory=dict)
+    path: Path = "@"
+    into: str | None = None
+
+
+class Source(_Declared):
+    """One log API.
+
+    In `url`, `{name}` is percent-encoded and `{+name}` is not, as in RFC 6570. `params` (the query), `headers` and
+    `body` (sent as JSON) are templates all through; one that is nothing but `{name}` keeps the type of its value, and
+    one whose value is missing is left out. Beside the fields of the document there are these variables:
+
+    since, until    what to ask for: from the pointer less `lookback` to the start of the run less `delay`
+    pointer         the stream's pointer as it is; missing on the first run
+    category        the operation, but missing where that is "all"
+
+    All times are seconds. `first_run` is how far back the first run goes, `max_span` how much may be asked for at
+    once, `retention` how long the vendor keeps what it has, `lookback` what a document has that says nothing.
+    """
+
+    url: str
+    method: Literal["GET", "POST"] = "GET"
+    params: dict[str, Any] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: Any = None
+    auth: Auth | tuple[Auth, ...] = ()
+    """Where there are several: the first one whose fields the document has."""
+
+    paging: Paging = Field(default_factory=Single)
+    entries: Path = "@"
+    entries_optional: bool = False
+    """Whether an answer without `entries` is an empty page."""
+
+    error: Path | None = None
+    """Anything true at this path is an error, whatever the status."""
+
+    select: Path | None = None
+    """What becomes of each entry; null leaves it out."""
+
+    follow_up: FollowUp | None = None
+    rate_limit: RateLimited = Field(default_factory=RateLimited)
+    retry_statuses: tuple[int, ...] = ()
+    read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+
+    time_format: TimeFormat = "iso_ms"
+    """How `since` and `until` are written."""
+
+    pointer_format: TimeFormat | None = None
+    """How a pointer is written that no entry has given yet; as `time_format` where this is not said."""
+
+    first_run: Seconds = 7 * DAY
+    delay: Seconds = 0
+    lookback: Seconds = 0
+    max_span: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    trim: bool = False
+    """Whether to leave out entries before `since` or after `until`, which the API does not filter exactly."""
+
+    snapshot: bool = False
+    """Whether each run delivers everything there is, such as a list of users: no pointer, no deduplication."""
+
+    @property
+    def asks_since(self) -> bool:
+        """Whether the API is asked for entries from a moment on."""
+        return any("{since}" in str(part) for part in (self.url, self.params, self.headers, self.body))
