@@ -5,14 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, TypeAlias
-from urllib.parse import urlencode
-
-import requests
-from requests.structures import CaseInsensitiveDict
+from typing import Any
 
 from grove.__about__ import __version__
 from grove.exceptions import RateLimitException, RequestFailedException
@@ -20,9 +15,10 @@ from grove.helpers import clock
 from grove.http import _transport
 from grove.http._breaker import Breaker
 from grove.http._budget import Budget
+from grove.http._call import Call, Params, with_query
 from grove.http._decoding import ACCEPTED, CutError
 from grove.http._failures import NETWORK_ERRORS, Failure, from_error, from_status
-from grove.http.origin import absolute, check_base, escaped, next_link, origin, shown
+from grove.http.origin import absolute, check_base, escaped, next_link, origin, same_origin, shown
 from grove.http.response import Response
 from grove.http.waits import RateLimit, backoff, jittered, stated_wait
 from grove.logging import redact
@@ -30,9 +26,6 @@ from grove.logging import redact
 __all__ = ["Auth", "Client", "Params"]
 
 logger = logging.getLogger(__name__)
-
-Params: TypeAlias = Mapping[str, Any] | Sequence[tuple[str, Any]]
-"""A query or form: a list of values repeats its name, None leaves it out, True is "true"."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
@@ -58,31 +51,11 @@ class Auth:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What a caller asks for."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    json: Any
-    data: Any
-    error: Callable[[Response], str | None] | None
-    retry: Callable[[Response], bool] | None
-    accept: Collection[int]
-    repeatable: bool
-
-    @property
-    def wants_page(self) -> bool:
-        """Whether HTML is what was asked for."""
-        accepted = CaseInsensitiveDict(self.headers).get("Accept", "*/*")
-        return "html" in accepted or "*/*" in accepted
-
-
 class Client:
     """Asks one API, with one set of credentials. Safe for threads; making one opens no connection.
 
-    Addresses may be relative to `base_url`, and must be on its origin. Times are in seconds: `timeout_connect` for a
+    Addresses may be relative to `base_url`, and must be on its origin; where there is none, the first address that
+    the credentials went to stands in for it. Times are in seconds: `timeout_connect` for a
     connection, `timeout_read` for silence, `deadline` for all attempts of one request together, `max_wait` for all
     waits between them. `attempts` bounds how often a request is made. `rate_limit` says how this vendor limits rates;
     answers with one of `retry_statuses`, or for which `retry` says so, are tried again like a rate limit or a failure.
@@ -127,11 +100,9 @@ class Client:
         self._retry_statuses = retry_statuses
         self._retry = retry
         self._stop = stop
-        if auth is not None and base_url is not None and _is_exposed(base_url):
-            logger.warning(
-                "Credentials are sent without TLS; use an https address.",
-                extra={"event": "insecure", "address": shown(base_url)},
-            )
+        self._lock = threading.Lock()
+        # The first address that the credentials went to; they go nowhere but to its origin.
+        self._home: str | None = None
 
     @property
     def base_url(self) -> str | None:
@@ -181,7 +152,17 @@ class Client:
 
         RequestFailedException (with `status`, where there was one), RateLimitException (with `until`), StoppedError.
         """
-        call = self._call(method, url, params, headers, json, data, error, retry, accept, idempotent)
+        call = Call(
+            method=method.upper(),
+            url=self._address(url, params),
+            headers={**self._headers, **(headers or {})},
+            json=json,
+            data=data,
+            error=error,
+            retry=retry or self._retry,
+            accept=accept,
+            repeatable=idempotent,
+        )
         return self._perform(call, Budget(self._deadline, self._stop), whole=True)[0]
 
     def stream(
@@ -197,7 +178,7 @@ class Client:
         The time that the caller takes for a piece does not count. What has begun to arrive is not repeated. Raises
         what `request` raises.
         """
-        call = self._call("GET", url, params, headers, None, None, None, None, (), True)
+        call = Call("GET", self._address(url, params), {**self._headers, **(headers or {})}, retry=self._retry)
         budget = Budget(self._deadline if deadline is None else deadline, self._stop)
         _, exchange = self._perform(call, budget, whole=False)
         assert exchange is not None
@@ -210,32 +191,25 @@ class Client:
         if failure is not None:
             raise RequestFailedException(f"GET {shown(call.url)} {failure.text}")
 
-    def _call(
-        self,
-        method: str,
-        url: str,
-        params: Params | None,
-        headers: Mapping[str, str] | None,
-        json: Any,
-        data: Any,
-        error: Callable[[Response], str | None] | None,
-        retry: Callable[[Response], bool] | None,
-        accept: Collection[int],
-        idempotent: bool,
-    ) -> _Call:
-        return _Call(
-            method=method.upper(),
-            url=_with_query(absolute(self.base_url, url), params),
-            headers={**self._headers, **(headers or {})},
-            json=json,
-            data=dict(_pairs(data)) if isinstance(data, Mapping) else data,
-            error=error,
-            retry=retry or self._retry,
-            accept=accept,
-            repeatable=idempotent,
-        )
+    def _address(self, url: str, params: Params | None) -> str:
+        address = with_query(absolute(self.base_url, url), params)
+        if self._auth is None:
+            return address
+        with self._lock:
+            if self._home is None:
+                self._home = address
+                if _is_exposed(address):
+                    logger.warning(
+                        "Credentials are sent without TLS; use an https address.",
+                        extra={"event": "insecure", "address": shown(address)},
+                    )
+            elif not same_origin(address, self._home):
+                raise RequestFailedException(
+                    f"{shown(address)} is not asked: these credentials belong to {shown(self._home)}."
+                )
+        return address
 
-    def _perform(self, call: _Call, budget: Budget, whole: bool) -> tuple[Response, _transport.Exchange | None]:
+    def _perform(self, call: Call, budget: Budget, whole: bool) -> tuple[Response, _transport.Exchange | None]:
         """The first acceptable answer; not `whole`, with the exchange that its body is to be read from."""
         url = call.url
         attempt, redirects, waited, renewed = 1, 0, 0.0, False
@@ -245,7 +219,8 @@ class Client:
                 raise RequestFailedException(f"{call.method} {shown(url)} {refusal}")
             headers = dict(call.headers)
             if self._auth is not None:
-                self._auth.apply(headers, self._stop)
+                with budget.unspent():
+                    self._auth.apply(headers, self._stop)
             result = self._attempt(call, url, headers, budget, whole)
             if not isinstance(result, Failure):
                 _breaker.answered(_host(url))
@@ -271,13 +246,11 @@ class Client:
             attempt += 1
 
     def _attempt(
-        self, call: _Call, url: str, headers: dict[str, str], budget: Budget, whole: bool
+        self, call: Call, url: str, headers: dict[str, str], budget: Budget, whole: bool
     ) -> tuple[Response, _transport.Exchange | None] | Failure:
         """One request: its answer, or why there is none that could be used."""
         try:
-            request = requests.Request(call.method, url, headers=headers, json=call.json, data=call.data).prepare()
-            # As it was given: a link that a server signed must come back byte by byte.
-            request.url = url
+            request = call.prepared(url, headers)
             exchange = _transport.send(request, budget, self._timeouts, self._max_response_bytes, self._max_ratio)
             if not whole and 200 <= exchange.status < 300:
                 response = Response(call.method, url, exchange.status, exchange.headers, b"")
@@ -300,7 +273,7 @@ class Client:
             return Failure(f"failed: it took longer than {self._deadline:g} seconds.", down=True)
         return from_error(err)
 
-    def _judge(self, call: _Call, response: Response) -> Failure | None:
+    def _judge(self, call: Call, response: Response) -> Failure | None:
         """What is wrong with an answer; None for one that the caller gets, and for a redirect."""
         status = response.status
         limited = self._rate_limit.applies(status, response.headers) or _recognised(call.retry, response)
@@ -327,7 +300,7 @@ class Client:
             None if text is None else Failure(f"answered with an error: {escaped(redact(text))[:200]}", status=status)
         )
 
-    def _wait_after(self, call: _Call, url: str, failure: Failure, attempt: int, last: bool, waited: float) -> float:
+    def _wait_after(self, call: Call, url: str, failure: Failure, attempt: int, last: bool, waited: float) -> float:
         """Seconds until the next attempt; raises what the caller gets where this was the `last` one."""
         told = f"{call.method} {shown(url)} {failure.text}"
         wait = backoff(attempt) if failure.wait is None else failure.wait
@@ -353,7 +326,7 @@ class Client:
         return wait if failure.wait is None else jittered(wait)
 
 
-def _redirected(call: _Call, response: Response, redirects: int) -> str:
+def _redirected(call: Call, response: Response, redirects: int) -> str:
     """Where a redirect leads; RequestFailedException unless it is the GET's own origin, and one of few."""
     told = f"{call.method} {shown(response.url)} answered status {response.status}"
     location = response.headers.get("Location", "")
@@ -373,10 +346,9 @@ def _page_failure(response: Response) -> Failure:
     )
 
 
-def _is_cut(call: _Call, response: Response) -> bool:
+def _is_cut(call: Call, response: Response) -> bool:
     """Whether a body that says nothing of its length ends too early; only JSON shows it."""
-    asked = CaseInsensitiveDict(call.headers).get("Accept", "")
-    if "json" not in asked or response.is_html:
+    if not call.wants_json or response.is_html:
         return False
     try:
         response.json()
@@ -393,20 +365,6 @@ def _recognised(retry: Callable[[Response], bool] | None, response: Response) ->
     except RequestFailedException:
         # It looked into a body that is no JSON.
         return False
-
-
-def _with_query(url: str, params: Params | None) -> str:
-    query = urlencode(list(_pairs(params or ())))
-    if not query:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}{query}"
-
-
-def _pairs(params: Params) -> Iterator[tuple[str, str]]:
-    for name, value in params.items() if isinstance(params, Mapping) else params:
-        for one in value if isinstance(value, list | tuple | set) else (value,):
-            if one is not None:
-                yield name, str(one).lower() if isinstance(one, bool) else str(one)
 
 
 def _host(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 import threading
 from datetime import timedelta
 from typing import Any
@@ -114,10 +115,19 @@ def test_absolute_addresses_must_be_on_the_bases_origin(serve: Serve) -> None:
     assert other.received == []
 
 
-def test_without_a_base_the_caller_says_where_to(serve: Serve) -> None:
-    server = serve(OK)
+def test_without_a_base_the_first_address_binds_the_credentials(serve: Serve) -> None:
+    own, other = serve(OK), serve(OK)
     client = Client(None, Bearer("abcdef"))
-    assert client.get(f"{server.url}/events").status == 200
+    assert client.get(f"{own.url}/events").status == 200
+    assert client.get(f"{own.url}/other").status == 200
+    with pytest.raises(RequestFailedException, match=r"is not asked: these credentials belong to 127\.0\.0\.1"):
+        client.get(f"{other.url}/events")
+    assert other.connections == 0
+
+
+def test_without_credentials_and_base_every_address_may_be_asked(serve: Serve) -> None:
+    client = Client(None)
+    assert [client.get(serve(OK).url).status for _ in range(2)] == [200, 200]
     with pytest.raises(ConfigurationException, match="is relative, and the client has no base address"):
         client.get("/events")
 
@@ -447,13 +457,27 @@ def test_a_header_that_cannot_be_sent_is_not_shown(serve: Serve) -> None:
     assert caught.value.__context__ is None
 
 
-def test_credentials_without_tls_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "https://api.example.com"):
-        Client(url, Bearer("abcdef"))
-    Client("http://api.example.com")
-    assert caplog.records == []
-    Client("http://api.example.com/v1", Bearer("abcdef"))
-    assert [vars(record)["address"] for record in caplog.records] == ["api.example.com/v1"]
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://127.0.0.1:{port}/", False),
+        ("http://localhost:{port}/", False),
+        ("http://[::1]:{port}/", False),
+        ("http://api.example.com:{port}/", True),
+        ("http://127.0.0.1.example.com:{port}/", True),
+    ],
+)
+def test_credentials_without_tls_are_warned_about(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: str, warned: bool
+) -> None:
+    server = serve(OK)
+    here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: here)
+    client = Client(url.format(port=server.port), Bearer("abcdef"))
+    for _ in range(2):
+        client.get("")
+    Client(url.format(port=server.port)).get("")
+    assert [vars(record)["event"] for record in caplog.records] == ["insecure"] * warned
 
 
 def test_errors_keep_their_fields_when_pickled() -> None:
