@@ -1,4 +1,61 @@
-"""A connector without code: everything about its API stands in the configuration document."""
+"""A connector without code: everything about its API stands in the configuration document.
+
+An API that gives the oldest entry first, with a token for the next page:
+
+    {
+      "name": "acme-audit",
+      "identity": "acme",
+      "connector": "http_json",
+      "key": "...",
+      "url": "https://api.example.com/entries",
+      "auth": {"type": "header", "value": "Bearer {key}"},
+      "params": {"since": "{since}", "until": "{until}", "limit": 100},
+      "entries": "entries",
+      "paging": {"type": "token", "path": "next_cursor", "param": "cursor"},
+      "pointer_path": "at",
+      "order": "oldest_first"
+    }
+
+The newest first, with links in the `Link` header, a filter that knows only days, and entries that arrive up to
+five minutes late:
+
+    {
+      "name": "acme-events",
+      "identity": "acme",
+      "connector": "http_json",
+      "key": "...",
+      "url": "https://api.example.com/entries",
+      "auth": {"type": "header", "name": "Authorization", "value": "Bearer {key}"},
+      "params": {"since": "{since}"},
+      "time_format": "date",
+      "trim": true,
+      "lookback": 300,
+      "entries": "entries",
+      "paging": {"type": "link"},
+      "pointer_path": "at",
+      "order": "newest_first"
+    }
+
+Pages by offset, a field of the document's own in the request, less of each entry than the API gives, and errors that
+come with status 200:
+
+    {
+      "name": "acme-users",
+      "identity": "acme",
+      "connector": "http_json",
+      "key": "...",
+      "page_size": 50,
+      "url": "https://api.example.com/entries",
+      "auth": {"type": "header", "value": "Bearer {key}"},
+      "params": {"since": "{since}", "limit": "{page_size}"},
+      "entries": "entries",
+      "error": "error",
+      "select": "{id: id, at: at, who: actor}",
+      "paging": {"type": "offset", "size": 50},
+      "pointer_path": "at",
+      "order": "oldest_first"
+    }
+"""
 
 from __future__ import annotations
 
