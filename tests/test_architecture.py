@@ -97,7 +97,9 @@ def test_vendors_do_not_know_each_other(module: str) -> None:
     vendor = ".".join(module.split(".")[:3])
     for other in _imports(module):
         if other.startswith("grove.connectors."):
-            shared = other == "grove.connectors.rest" or other.startswith(("grove.connectors.rest.", "grove.connectors._"))
+            shared = other == "grove.connectors.rest" or other.startswith(
+                ("grove.connectors.rest.", "grove.connectors._")
+            )
             assert shared or other == vendor or other.startswith(f"{vendor}.")
 
 
@@ -115,6 +117,39 @@ def test_there_is_no_cycle() -> None:
     for module in graph:
         visit(module, ())
     assert done == set(graph)
+
+
+def _uses(module: str) -> set[str]:
+    """The full names of what `module` imports from elsewhere, and of the attributes of `time` that it uses."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time":
+            found.add(f"time.{node.attr}")
+    return found
+
+
+def _modules_outside(*packages: str) -> list[str]:
+    names = tuple(f"grove.{package}." for package in packages)
+    return [name for name in MODULES if name != "grove._core" and not f"{name}.".startswith(names)]
+
+
+HTTP_LIBRARIES = {"requests", "urllib3", "http.client", "urllib.request", "httpx", "aiohttp"}
+
+
+# An output or a secret store may speak HTTP to a server of the user's own.
+@pytest.mark.parametrize("module", _modules_outside("http", "outputs", "secrets", "testing"))
+def test_sources_are_asked_by_the_http_toolkit_only(module: str) -> None:
+    assert [name for name in _uses(module) if {name, name.split(".")[0]} & HTTP_LIBRARIES] == []
+
+
+# A backend may pause for a moment between two attempts; whatever else waits, waits on an event.
+@pytest.mark.parametrize("module", _modules_outside("caches", "outputs", "secrets", "testing"))
+def test_whoever_waits_hears_that_the_process_is_to_stop(module: str) -> None:
+    assert "time.sleep" not in _uses(module)
 
 
 def _third_party(statement: str) -> set[str]:
