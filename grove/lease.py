@@ -51,19 +51,18 @@ class Owner:
 
         AccessException where the file cannot be made.
         """
-        if directory in self._files:
-            return
         with self._lock:
             if directory in self._files:
                 return
             try:
-                self._files[directory] = self._hold(directory / OWNERS)
+                self._files[directory] = self._hold(directory)
             except OSError as err:
                 raise files.disk_error(err, directory / OWNERS) from err
 
-    def _hold(self, folder: Path) -> int:
+    def _hold(self, directory: Path) -> int:
+        folder = directory / OWNERS
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _clean(folder)
+        self._clean(directory)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(folder / f"{self.name}.lock", flags, 0o600)
         try:
@@ -74,9 +73,26 @@ class Owner:
             raise
         return handle
 
+    def _clean(self, directory: Path) -> None:
+        """Remove lock files of processes that ended long ago; their leases have expired since."""
+        oldest = clock.now().timestamp() - timedelta(days=7).total_seconds()
+        for entry in os.scandir(directory / OWNERS):
+            # Another process may remove it at the same time.
+            with contextlib.suppress(OSError):
+                old = entry.stat(follow_symlinks=False).st_mtime < oldest
+                if old and self.is_dead(entry.name.removesuffix(".lock"), directory):
+                    os.unlink(entry.path)
+
+    def has_ended(self, record: Record, directory: Path | None) -> bool:
+        """Whether the run in `record` has certainly ended: this process forgot it, or its own process is dead."""
+        if record.owner == self.name:
+            return record.nonce not in self.nonces
+        return self.is_dead(record.owner, directory)
+
     def is_dead(self, name: str, directory: Path | None) -> bool:
         """Whether the process called `name` has certainly ended: its lock file is there, and free."""
         if directory is None or name == self.name:
+            # To open one's own file and close it again would give up the lock on it.
             return False
         try:
             handle = os.open(directory / OWNERS / f"{name}.lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -91,22 +107,6 @@ class Owner:
         return True
 
 
-def _clean(folder: Path) -> None:
-    """Remove lock files of processes that ended long ago; their leases have expired since."""
-    oldest = clock.now().timestamp() - timedelta(days=7).total_seconds()
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.stat(follow_symlinks=False).st_mtime < oldest:
-                handle = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(entry.path)
-                except OSError:
-                    pass
-                finally:
-                    os.close(handle)
-
-
 _owner: Owner | None = None
 _owner_guard = threading.Lock()
 
@@ -114,11 +114,10 @@ _owner_guard = threading.Lock()
 def owner() -> Owner:
     """This process's owner record, made on first use and anew after a fork."""
     global _owner
-    if _owner is None:
-        with _owner_guard:
-            if _owner is None:
-                _owner = Owner()
-    return _owner
+    with _owner_guard:
+        if _owner is None:
+            _owner = Owner()
+        return _owner
 
 
 def _forget_owner() -> None:
@@ -198,15 +197,10 @@ def may_take(state: StreamState, duration: float) -> bool:
         return True
     record = Record.decode(state.get(LEASE))
     mine = owner()
-    margin = 0.0
-    if record is not None:
-        if record.owner == mine.name:
-            if record.nonce not in mine.nonces:
-                return True
-        elif mine.is_dead(record.owner, state.cache.directory):
-            return True
-        elif state.cache.SCOPE == "shared":
-            margin = CLOCK_MARGIN
+    if record is not None and mine.has_ended(record, state.cache.directory):
+        return True
+    ours = record is not None and record.owner == mine.name
+    margin = CLOCK_MARGIN if state.cache.SCOPE == "shared" and not ours else 0.0
     try:
         expired = clock.seconds_until(clock.parse_lock_date(text)) + margin <= 0
     except ValueError:

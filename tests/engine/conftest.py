@@ -3,14 +3,19 @@
 import gzip
 import json
 from collections import Counter
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
+from grove import lease
 from grove.caches.local_memory import Handler as MemoryCache
 from grove.connectors import BaseConnector
 from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
+from grove.helpers import clock
 from grove.models import ConnectorConfig
 from grove.outputs.local_file import Handler as FileOutput
+from tests.reliability.world import Clock
 
 CONTEXT = {"runtime": "test", "runtime_id": "1", "runtime_host": "host"}
 
@@ -93,3 +98,13 @@ def make(cache, output):
         return connector
 
     return build
+
+
+@pytest.fixture
+def frozen(monkeypatch):
+    """Both clocks move only when told, and nobody renews a lease."""
+    hands = Clock(datetime(2025, 3, 4, 10, 11, 12, tzinfo=UTC))
+    monkeypatch.setattr(clock, "now", hands.now)
+    monkeypatch.setattr(clock, "monotonic", hands.monotonic)
+    monkeypatch.setattr(lease, "_renewer", SimpleNamespace(add=lambda lease: None, remove=lambda lease: None))
+    return hands
