@@ -66,6 +66,7 @@ class Stream:
     lock_duration: float
     run_timeout: float
     lookback: float = 0.0
+    earlier_key_of: Callable[[str], str] | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +87,7 @@ class Collection:
 
     def __init__(self, cache: BaseCache, output: BaseOutput, stream: Stream, log_context: Mapping[str, str]) -> None:
         self.stream = stream
-        self.state = StreamState(cache, stream.key_of, stream.operation)
+        self.state = StreamState(cache, stream.key_of, stream.operation, stream.earlier_key_of)
         self.lease: Lease | None = None
         self.poison: BaseException | None = None
         self.nonempty = False

@@ -14,7 +14,7 @@ from grove.exceptions import ConfigurationException, GroveException
 from grove.helpers import clock
 from grove.models import ConnectorConfig
 from grove.recovery import recover_unconfigured
-from grove.runtime import DocumentSource, Handlers, Settings, keys_itself
+from grove.runtime import DocumentSource, Handlers, Settings, keys_itself, state_key
 
 __all__ = ["Loaded", "Loader", "NotLoaded", "StreamKey", "last_runs", "stream_key", "unique"]
 
@@ -87,7 +87,7 @@ class Loader:
         self._send(loaded)
         if not self._recovered:
             self._recovered = True
-            configured = {(config.reference(), config.operation) for config in loaded.streams.values()}
+            configured = {state_key(config) for config in loaded.streams.values()}
             recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
 
     def _open(self) -> tuple[DocumentSource, Handlers]:
@@ -112,7 +112,7 @@ class Loader:
 
 def stream_key(config: ConnectorConfig) -> StreamKey:
     """What tells this stream from others. A connector that keeps its state apart by itself is trusted to do so."""
-    key = (config.reference(), config.operation)
+    key = state_key(config)
     return (*key, config.name) if keys_itself(config) else key
 
 
@@ -147,7 +147,7 @@ def last_runs(cache: BaseCache, streams: Mapping[StreamKey, ConnectorConfig]) ->
     try:
         for start in range(0, len(plain), CHUNK):
             chunk = plain[start : start + CHUNK]
-            keys = [Key(f"{CACHE_KEY_LAST}.{config.reference()}", config.operation) for _, config in chunk]
+            keys = [Key(f"{CACHE_KEY_LAST}.{key[0]}", key[1]) for key, _ in chunk]
             for (key, _), text in zip(chunk, cache.read(keys), strict=True):
                 if text is not None:
                     found[key] = text

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from grove.constants import DEFAULT_CONFIG_FREQUENCY, DEFAULT_OPERATION, DEFAULT_RUN_TIMEOUT
 from grove.exceptions import DataFormatException
@@ -91,6 +91,9 @@ class ConnectorConfig(_Document):
     run_timeout: float = Field(default=DEFAULT_RUN_TIMEOUT, gt=0, allow_inf_nan=False)
     processors: list[ProcessorConfig] = Field(default_factory=list)
     outputs: dict[str, OutputStream] = Field(default_factory=_default_outputs)
+
+    # Whether another document has the same connector, identity and operation.
+    _has_namesakes: bool = PrivateAttr(default=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from typing import Any
 from grove.helpers import clock
 from grove.helpers.signals import Mailbox, Stop
 from grove.recovery import recover_unconfigured
-from grove.runtime import Documents, Handlers, Settings, load_documents
+from grove.runtime import Documents, Handlers, Settings, load_documents, state_key
 from grove.workers import GRACE, OUTCOMES, PATROL, Attempt, Workers
 
 __all__ = [
@@ -92,7 +92,7 @@ class Collector:
             logger.warning("There is nothing to collect: no enabled configuration document was found.")
             return report
         handlers = Handlers(self._settings)
-        configured = {(config.reference(), config.operation) for config in streams}
+        configured = {state_key(config) for config in streams}
         recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
         workers = Workers(min(self._settings.workers, len(streams)), self._context, handlers, self._mailbox.send)
         for config in streams:

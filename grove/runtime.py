@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,7 +136,9 @@ class DocumentSource:
         A process may call it again and again: what is wrong is logged once.
         """
         streams = [config for config in self._handler.get() if not config.disabled]
+        names = Counter((config.reference(), config.operation) for config in streams)
         for config in streams:
+            config._has_namesakes = names[config.reference(), config.operation] > 1
             _register_credentials(config)
         shared = list(_shared_state(streams))
         for problem in shared:
@@ -167,7 +169,7 @@ def _shared_state(streams: list[ConnectorConfig]) -> Iterator[str]:
     """Documents that would move one pointer between them, so that each loses what the other has passed."""
     groups: dict[tuple[str, ...], list[ConnectorConfig]] = defaultdict(list)
     for config in streams:
-        groups[config.reference(), config.operation].append(config)
+        groups[state_key(config)].append(config)
     for same in groups.values():
         if len(same) > 1 and not keys_itself(same[0]):
             names = ", ".join(repr(config.name) for config in same)
@@ -177,8 +179,18 @@ def _shared_state(streams: list[ConnectorConfig]) -> Iterator[str]:
             )
 
 
+def state_key(config: ConnectorConfig) -> tuple[str, str]:
+    """Reference and operation: where the stream of a document has its state."""
+    try:
+        kind = plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR)
+        return kind.stream_reference(config), config.operation
+    except (ConfigurationException, AttributeError):
+        # What is wrong with it, its run will say.
+        return config.reference(), config.operation
+
+
 def keys_itself(config: ConnectorConfig) -> bool:
-    """Whether the connector tells apart what the document's common fields do not."""
+    """Whether the connector tells streams apart in a way of its own, which only it knows."""
     try:
         kind = plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR)
     except ConfigurationException:

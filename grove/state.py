@@ -63,16 +63,33 @@ KINDS = (
 )
 """Every kind of fact a run reads, in one snapshot, when it takes the lease."""
 
+INHERITED = (
+    CACHE_KEY_POINTER,
+    CACHE_KEY_POINTER_PREV,
+    CACHE_KEY_POINTER_NEXT,
+    CACHE_KEY_WINDOW_START,
+    CACHE_KEY_WINDOW_END,
+    CACHE_KEY_SEEN,
+)
+"""The kinds that an older deployment stored."""
+
 STORE = Key("store", "id")
 
 
 class StreamState:
     """The committed state of one stream, as last read, and the one function that changes it.
 
-    `key_of` gives the partition key of a kind (a connector's `cache_key`); `operation` is the sort key.
+    `key_of` gives the partition key of a kind (a connector's `cache_key`); `operation` is the sort key. State that
+    an older deployment kept under the keys of `earlier_key_of` is moved when this stream is first taken.
     """
 
-    def __init__(self, cache: BaseCache, key_of: Callable[[str], str], operation: str) -> None:
+    def __init__(
+        self,
+        cache: BaseCache,
+        key_of: Callable[[str], str],
+        operation: str,
+        earlier_key_of: Callable[[str], str] | None = None,
+    ) -> None:
         self.cache = cache
         self.operation = operation
         self.epoch = 0
@@ -80,6 +97,8 @@ class StreamState:
         self.unknown = False
         self.values: dict[str, str | None] = {}
         self._key_of = key_of
+        self._earlier_key_of = earlier_key_of
+        self._inherited: dict[str, str] = {}
 
     # --- keys ---
 
@@ -98,10 +117,23 @@ class StreamState:
         """Read every fact in one snapshot. CorruptStateError names the stream and the fact that is unusable."""
         found = self.cache.read([self.key(kind) for kind in KINDS])
         self.values = dict(zip(KINDS, found, strict=True))
+        self._inherited = {}
+        if self._earlier_key_of is not None and not any(found):
+            self._inherit()
         self.epoch = self._number(EPOCH)
         self.sequence = self._number(SEQUENCE)
         if self.values[CACHE_KEY_POINTER] == "":
             raise self._corrupt(CACHE_KEY_POINTER, "it is empty")
+
+    def _inherit(self) -> None:
+        keys = [self._earlier_key(kind) for kind in INHERITED]
+        for kind, value in zip(INHERITED, self.cache.read(keys), strict=True):
+            if value is not None:
+                self._inherited[kind] = self.values[kind] = value
+
+    def _earlier_key(self, kind: str) -> Key:
+        assert self._earlier_key_of is not None
+        return Key(self._earlier_key_of(kind), self.operation)
 
     def get(self, kind: str) -> str | None:
         """The committed value of a fact, as last read or written by this run."""
@@ -153,9 +185,14 @@ class StreamState:
         """
         batch = self._conditions().require(self.key(CACHE_KEY_LOCK), expected_lock)
         batch.set(self.key(EPOCH), str(self.epoch + 1))
+        for kind, value in self._inherited.items():
+            batch.require(self._earlier_key(kind), value)
+            batch.delete(self._earlier_key(kind))
+            batch.set(self.key(kind), value)
         for kind, value in changes.items():
             batch.set(self.key(kind), value)
         self._apply(batch, epoch=self.epoch + 1, sequence=self.sequence)
+        self._inherited = {}
         self.epoch += 1
         self.values.update(changes)
         self.values[EPOCH] = str(self.epoch)

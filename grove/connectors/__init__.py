@@ -8,7 +8,7 @@ import os
 import threading
 from abc import abstractmethod
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, ClassVar
 
 from grove import _core
 from grove.__about__ import __version__
@@ -44,7 +44,7 @@ from grove.exceptions import (
 )
 from grove.helpers import clock, plugin
 from grove.lookback import earlier_pointer
-from grove.models import ConnectorConfig, OutputStream
+from grove.models import ConnectorConfig, OutputStream, attribute_name
 from grove.outputs import BaseOutput
 from grove.outputs._adapter import overrides_serialize
 from grove.processors import BaseProcessor
@@ -81,6 +81,8 @@ class BaseConnector:
     NAME = "base"
     POINTER_PATH = ""
     LOG_ORDER = REVERSE_CHRONOLOGICAL
+    STREAM_FIELDS: ClassVar[tuple[str, ...]] = ()
+    """Fields of the document which, beside identity and operation, tell this connector's streams apart."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -275,6 +277,8 @@ class BaseConnector:
             operation=self.operation,
             name=self.name,
             key_of=self.cache_key,
+            # Only where there is no doubt whose state that was.
+            earlier_key_of=self._plain_cache_key if self.STREAM_FIELDS and not config._has_namesakes else None,
             descriptors=(*config.outputs, QUARANTINE),
             lock_duration=self._lock_duration,
             run_timeout=float(getattr(config, "run_timeout", 3600)),
@@ -518,6 +522,22 @@ class BaseConnector:
 
     def cache_key(self, prefix: str = CACHE_KEY_POINTER) -> str:
         """The partition key under which this stream keeps the fact called `prefix`."""
+        return f"{prefix}.{self.stream_reference(self.configuration)}"
+
+    @classmethod
+    def stream_reference(cls, config: ConnectorConfig) -> str:
+        """The part of a stream's keys that tells it from others: its connector, identity, and `STREAM_FIELDS`."""
+        if not cls.STREAM_FIELDS:
+            return config.reference()
+        values = cls._stream_values(config)
+        return config.reference(_core.hash_entry(values)[:16])
+
+    @classmethod
+    def _stream_values(cls, config: ConnectorConfig) -> dict[str, Any]:
+        return {field: getattr(config, attribute_name(field), None) for field in cls.STREAM_FIELDS}
+
+    def _plain_cache_key(self, prefix: str) -> str:
+        """Where this stream's state was kept before its `STREAM_FIELDS` were a part of its keys."""
         return f"{prefix}.{self.configuration.reference()}"
 
     @property

@@ -91,19 +91,28 @@ class RestConnector(BaseConnector):
     def fields(self) -> Any:
         """The document as this connector's `Configuration`. ConfigurationException names each field that is wrong."""
         if self._fields is None:
-            given = self.configuration
-            try:
-                self._fields = self.Configuration.model_validate(
-                    {**given.model_dump(exclude={"encoding"}, exclude_unset=True), "encoding": {}}
-                )
-            except ValidationError as err:
-                raise ConfigurationException(
-                    f"The configuration document {self.name!r} ({given.connector}) cannot be used. "
-                    f"{parsing.validation_error(err)}."
-                ) from None
+            self._fields = self.validated(self.configuration)
         return self._fields
 
     _fields: Any = None
+
+    @classmethod
+    def validated(cls, config: ConnectorConfig) -> Any:
+        """`config` as this connector's `Configuration`. ConfigurationException names each field that is wrong."""
+        try:
+            return cls.Configuration.model_validate(
+                {**config.model_dump(exclude={"encoding"}, exclude_unset=True), "encoding": {}}
+            )
+        except ValidationError as err:
+            raise ConfigurationException(
+                f"The configuration document {config.name!r} ({config.connector}) cannot be used. "
+                f"{parsing.validation_error(err)}."
+            ) from None
+
+    @classmethod
+    def _stream_values(cls, config: ConnectorConfig) -> dict[str, Any]:
+        # A field that is not there is the same as its default.
+        return super()._stream_values(cls.validated(config))
 
     def _lookback(self) -> float:
         """The document's, else what the source declares; seconds."""
