@@ -374,7 +374,7 @@ class Supervisor:
                 "next_in": None if due is None else round(due - now, 1),
             },
         )
-        if not self.streams:
+        if not self.streams and (first or removed):
             logger.warning("There is nothing to collect: no enabled configuration document was found.")
         for key in (*added, *changed):
             logger.debug(

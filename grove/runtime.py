@@ -218,7 +218,8 @@ class Handlers:
 
         ConfigurationException where no store is configured, else what the store raises.
         """
-        config = config.model_copy()
+        # Deep: what one run does to its document must not reach the next one.
+        config = config.model_copy(deep=True)
         if not config.secrets:
             return config
         loaded = self._store(config).load(config)
