@@ -93,12 +93,19 @@ def clean_run(world: World, history: History, start: Saved) -> list[str]:
 
 
 def every_point(
-    history: History, root: Path, tally: Tally, *, seed: int = 0, subsets: int = 1, pairs: float = 0.0
+    history: History,
+    root: Path,
+    tally: Tally,
+    *,
+    seed: int = 0,
+    subsets: int = 1,
+    pairs: float = 0.0,
+    kind: type[World] = World,
 ) -> None:
     """Try `history` with a disturbance at every point; `pairs` of the recoveries are disturbed as well."""
     draw = random.Random(seed)
     visited: set[int] = set()
-    with World(history.setting, root) as world:
+    with kind(history.setting, root) as world:
         history.prepare(world)
         assert not world.problems, world.problems
         start = world.save()

@@ -26,6 +26,7 @@ from grove.caches.local_lmdb import Handler as LmdbCache
 from grove.caches.local_memory import Handler as MemoryCache
 from grove.exceptions import AccessException, ConcurrencyException
 from grove.helpers import clock, files
+from grove.outputs import BaseOutput
 from grove.outputs.local_file import MARKER
 from grove.outputs.local_file import Handler as FileOutput
 
@@ -47,6 +48,8 @@ def ways(label: str) -> tuple[str, ...]:
     """How a run can be disturbed at a point."""
     if label.startswith("cache."):
         return ("before", "after", *CACHE_FAULTS)
+    if label.startswith("s3."):
+        return ("before", "after", "refused", "applied", "twice")
     if label == "write":
         return ("before", "torn", "short", *DISK_FAULTS)
     return ("before", *DISK_FAULTS)
@@ -102,6 +105,10 @@ class Probe:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if what == "short":
             return half() if half is not None else act()
+        if what == "twice":
+            # The client has lost the answer, and asks again by itself.
+            act()
+            return act()
         if what.startswith("applied"):
             act()
         if what.endswith("blind"):
@@ -203,6 +210,7 @@ class Saved:
     entries: list[tuple[int, int]]
     wall: datetime
     mono: float
+    objects: Any = None
 
 
 class World:
@@ -223,7 +231,7 @@ class World:
         self._read: dict[bytes, list[Any]] = {}
         self.connector: Any = None
         self._undo: list[Callable[[], None]] = []
-        self._output: FileOutput | None = None
+        self._output: BaseOutput | None = None
         self._cache: Any = None
         # What the state is read from and put back by, beside the cache that the stream uses.
         self._bare: Any = None if setting.store == "memory" else LmdbCache(root / "cache")
@@ -318,6 +326,10 @@ class World:
         self.probe.reset()
         self.clock.advance(seconds)
 
+    def make_output(self) -> BaseOutput:
+        """This process's output, not set up."""
+        return FileOutput()
+
     def connect(self) -> Any:
         """A connector with this process's handlers."""
         if self._output is None:
@@ -325,7 +337,7 @@ class World:
             if self._bare is None:
                 self._cache._data = self.data
             self._cache.setup()
-            output = FileOutput()
+            output = self.make_output()
             output.setup()
             self._output = output
         made = (Newest if self.setting.newest_first else Oldest)(
@@ -387,12 +399,12 @@ class World:
         found: Counter[Any] = Counter()
         for path in self.visible():
             if path.startswith(f"{self.out}/{descriptor}/"):
-                found.update(self._entries(path))
+                with open(path, "rb") as file:
+                    found.update(self.entries(path, file.read()))
         return found
 
-    def _entries(self, path: str) -> list[Any]:
-        with open(path, "rb") as file:
-            packed = file.read()
+    def entries(self, path: str, packed: bytes) -> list[Any]:
+        """What identifies each entry of an object."""
         known = self._read.get(packed)
         if known is not None:
             return known
