@@ -213,7 +213,7 @@ class StreamState:
         self.values[SEQUENCE] = str(self.sequence)
 
     def refresh(self, changes: Mapping[str, str | None]) -> None:
-        """Apply `changes` that move nothing (a renewed or returned lease, the last run) while the epoch is ours."""
+        """Apply `changes` that move nothing (a returned lease, the last run) while the epoch is ours."""
         batch = Batch().require(self.key(EPOCH), str(self.epoch))
         self._fill(batch, changes)
         try:
@@ -228,7 +228,7 @@ class StreamState:
 
     def _fill(self, batch: Batch, changes: Mapping[str, str | None]) -> None:
         for kind, value in changes.items():
-            if value != self.values.get(kind) or kind == CACHE_KEY_LOCK:
+            if value != self.values.get(kind):
                 _put(batch, self.key(kind), value)
 
     def _apply(self, batch: Batch, epoch: int, sequence: int) -> None:

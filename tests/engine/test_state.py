@@ -228,6 +228,52 @@ def test_two_that_take_the_same_epoch_are_told_apart(cache, monkeypatch):
     assert Record.decode(cache.get("lease.scripted.corp", "all")).nonce == rival.nonce
 
 
+# --- state under earlier keys ---
+
+
+def moving_in(cache):
+    made = state(cache)
+    made._earlier_key_of = lambda kind: f"{kind}.before"
+    return Lease(made, 300.0, 3600.0)
+
+
+def test_state_under_earlier_keys_moves_with_the_first_lease_and_not_before(cache):
+    cache.set("pointer.before", "all", "5")
+    cache.set("window_start.before", "all", "9")
+    cache.set("boundary.before", "all", "never stored there")
+    mine = moving_in(cache)
+    mine.state.load()
+    assert (mine.state.get("pointer"), mine.state.get("window_start")) == ("5", "9")
+    assert cache.get("pointer.before", "all") == "5"
+    mine.take()
+    assert cache.read([Key("pointer.before", "all"), Key("window_start.before", "all")]) == [None, None]
+    assert cache.get("pointer.scripted.corp", "all") == "5"
+    # From then on it is found where it is kept now.
+    mine.state.commit({"pointer": "6"})
+    mine.give_back({}, clean=True)
+    cache.set("pointer.before", "all", "7")
+    again = moving_in(cache)
+    again.take()
+    assert again.state.get("pointer") == "6"
+    assert cache.get("pointer.before", "all") == "7"
+
+
+def test_of_two_streams_that_find_the_same_earlier_state_one_gets_it(cache, monkeypatch):
+    cache.set("pointer.before", "all", "5")
+    mine = moving_in(cache)
+    real = cache.apply
+
+    def apply(batch):
+        monkeypatch.setattr(cache, "apply", real)
+        cache.delete("pointer.before", "all")
+        real(batch)
+
+    monkeypatch.setattr(cache, "apply", apply)
+    with pytest.raises(ConcurrencyException):
+        mine.take()
+    assert cache.read([Key("pointer.scripted.corp", "all")]) == [None]
+
+
 # --- what a commit writes ---
 
 
