@@ -5,6 +5,7 @@ No function changes the entries it is given, and none depends on the order in wh
 connector has its own. Lists that belong together (`entries`, `pointers`) must be of one length: ValueError.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar, final
 
@@ -86,7 +87,8 @@ class EncodedPage:
     @property
     def count(self) -> int: ...
     def __len__(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
     def hash(self, index: int) -> str:
         """The hash that an entry had when it was encoded, worked out when asked for. IndexError."""
 
@@ -99,7 +101,7 @@ def encode(entries: list[Any], metadata: dict[str, Any] | None) -> EncodedPage:
     DataFormatException for an entry that is no dict, or contains itself.
     """
 
-def gzip(data: Buffer, level: int = 1) -> bytes:
+def gzip(data: Buffer | EncodedPage, level: int = 1) -> bytes:
     """One gzip member of bytes, an EncodedPage or any other buffer, without name or time; `level` is 0 to 3 (smallest).
 
     The interpreter is free meanwhile.

@@ -443,3 +443,32 @@ def test_an_error_on_the_next_page_does_not_cost_this_one(streams: Streams, serv
     assert failed.outcome == "failed"
     assert "403" in str(failed.failure)
     assert ids(streams) == [1]
+
+
+def test_a_trimmed_entry_is_not_followed_up(streams: Streams, serve: Any) -> None:
+    entries = [entry(number, f"2026-11-{14 + number:02d}T00:00:00.000Z") for number in range(10)][::-1]
+
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        return entries if path == "/logs" else entries[9 - int(path.rpartition("/")[2])]
+
+    api = serve(answer)
+    kind = stream(
+        api, REVERSE_CHRONOLOGICAL, trim=True, first_run=3 * 86400, follow_up={"url": f"{api.url}/logs/{{id}}"}
+    )
+    assert run(streams, kind).outcome == "succeeded"
+    assert ids(streams) == [8, 9]
+    assert sorted(path for path, _, _ in api.asked) == ["/logs", "/logs/8", "/logs/9"]
+
+
+def test_a_rate_limit_that_only_the_body_tells(streams: Streams, serve: Any) -> None:
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        if len(api.asked) == 1:
+            return (403, {"error": {"errors": [{"reason": "quotaExceeded"}]}}, {"X-Reset": "1"})
+        return [entry(1)]
+
+    api = serve(answer)
+    kind = stream(
+        api, rate_limit={"reset_header": "X-Reset", "form": "delta", "when": "error.errors[?reason=='quotaExceeded']"}
+    )
+    assert run(streams, kind).outcome == "succeeded"
+    assert ids(streams) == [1]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
+from grove import _core
 from grove.connectors import BaseConnector
 from grove.connectors.rest import times
 from grove.connectors.rest.ahead import Ahead
@@ -70,8 +71,8 @@ class RestConnector(BaseConnector):
     """Collects what `SOURCE` declares. A subclass says only what is particular to its API.
 
     `Configuration` declares the fields that a document may have beside the common ones; `source()` may be overridden
-    where the declaration depends on them, `prepare()` where entries have to be changed in a way that no declaration
-    can say.
+    where the declaration depends on them, `variables()` where a template needs what has to be worked out, `prepare()`
+    where entries have to be changed in a way that no declaration can say.
     """
 
     SOURCE: ClassVar[Source]
@@ -82,6 +83,10 @@ class RestConnector(BaseConnector):
     def source(self) -> Source:
         """What this stream's API is like."""
         return self.SOURCE
+
+    def variables(self) -> dict[str, Any]:
+        """Values for templates beside those that every source has."""
+        return {}
 
     def prepare(self, entries: list[Any], response: Response) -> list[Any]:
         """The entries of an answer, before anything else is done with them. May run beside `save()`."""
@@ -127,11 +132,11 @@ class RestConnector(BaseConnector):
         """Ask for everything from the pointer on, and save it page by page."""
         source = self.source()
         client = self._client(source)
+        now = times.nanoseconds(clock.now())
         if source.snapshot:
-            self._collect_snapshot(source, client)
+            self._each_page(source, client, self._walk(source, (None, now), None), self._write_page)
             return
         cursor = self._stored_cursor(source)
-        now = times.nanoseconds(clock.now())
         until = now - int(source.delay * times.SECOND)
         since = None if cursor is not None else self._since(source, now)
         if since is not None and until <= since:
@@ -139,15 +144,15 @@ class RestConnector(BaseConnector):
             return
         newest_first = self.LOG_ORDER == REVERSE_CHRONOLOGICAL
         for span in times.spans(since, until, source.max_span, newest_first=newest_first):
-            if self._collect_span(source, client, span, cursor):
-                break
+            self._collect_span(source, client, span, cursor)
         # Also where the answer was that there is nothing new: what an earlier run left open is complete now.
         self.complete()
 
-    def _collect_span(self, source: Source, client: Client, span: times.Span, cursor: str | None) -> bool:
-        """Save every page of one query. Whether it showed that there is nothing of interest before it."""
+    def _collect_span(self, source: Source, client: Client, span: times.Span, cursor: str | None) -> None:
+        """Save every page of one query."""
         try:
-            return self._save_pages(source, self._walk(source, span, cursor), client, span)
+            self._each_page(source, client, self._walk(source, span, cursor), self._save_page)
+            return
         except _CursorExpired as err:
             self.logger.warning(
                 "The source does not know its cursor any longer; asking from the pointer on.",
@@ -155,33 +160,18 @@ class RestConnector(BaseConnector):
             )
         now = times.nanoseconds(clock.now())
         span = (self._since(source, now), span[1])
-        return self._save_pages(source, self._walk(source, span, None), client, span)
+        self._each_page(source, client, self._walk(source, span, None), self._save_page)
 
-    def _save_pages(self, source: Source, walk: Walk, client: Client, span: times.Span) -> bool:
-        exhausted = False
+    def _save_page(self, page: Page) -> None:
+        self.save(page.entries, cursor=page.cursor)
 
-        def save(page: Page) -> bool:
-            nonlocal exhausted
-            entries = page.entries
-            if source.trim:
-                entries, exhausted = self._trimmed(entries, span)
-            self.save(entries, cursor=page.cursor)
-            return not exhausted
+    def _write_page(self, page: Page) -> None:
+        if page.entries:
+            self.process_and_write(page.entries)
+            self.finalize()
 
-        self._each_page(source, walk, client, save)
-        return exhausted
-
-    def _collect_snapshot(self, source: Source, client: Client) -> None:
-        def write(page: Page) -> bool:
-            if page.entries:
-                self.process_and_write(page.entries)
-                self.finalize()
-            return True
-
-        self._each_page(source, self._walk(source, (None, times.nanoseconds(clock.now())), None), client, write)
-
-    def _each_page(self, source: Source, walk: Walk, client: Client, handle: Callable[[Page], bool]) -> None:
-        """Call `handle` with each page in turn, until it says False; the next one is fetched meanwhile."""
+    def _each_page(self, source: Source, client: Client, walk: Walk, handle: Callable[[Page], None]) -> None:
+        """Call `handle` with each page in turn; the next one is fetched meanwhile."""
 
         def fetch(request: Request) -> Page:
             return self._fetch(source, walk, client, request)
@@ -192,8 +182,7 @@ class RestConnector(BaseConnector):
             while True:
                 if page.following is not None:
                     ahead.start(page.following)
-                if not handle(page):
-                    return
+                handle(page)
                 if page.loops:
                     raise RequestFailedException(
                         f"{shown(walk.start.url)} leads back to a page that it gave before (cursor_loop). What came "
@@ -222,6 +211,8 @@ class RestConnector(BaseConnector):
         data = response.json()
         entries = self.prepare(_entries_in(source, data, response), response)
         page = walk.page(request, response, data, entries)
+        if source.trim:
+            page = self._trimmed(page, walk.span)
         if source.follow_up is not None:
             page = replace(page, entries=self._followed(source.follow_up, client, page.entries))
         if source.select is not None:
@@ -298,7 +289,7 @@ class RestConnector(BaseConnector):
             headers=fill(source.headers, values),
         )
         later = source.paging.url if isinstance(source.paging, Token) else None
-        return Walk(source.paging, first, fill_url(later, values) if later is not None else None, cursor)
+        return Walk(source.paging, first, span, fill_url(later, values) if later is not None else None, cursor)
 
     def _values(self, source: Source, span: times.Span) -> dict[str, Any]:
         since, until = span
@@ -320,20 +311,23 @@ class RestConnector(BaseConnector):
             **fields.model_dump(exclude={"secrets", "encoding", "processors", "outputs"}),
             "key": self.key,
             "category": None if self.operation == "all" else self.operation,
+            **self.variables(),
         }
 
-    def _trimmed(self, entries: list[Any], span: times.Span) -> tuple[list[Any], bool]:
-        """The entries within the span, and whether a newest-first source has passed its beginning."""
+    def _trimmed(self, page: Page, span: times.Span) -> Page:
+        """The entries within the span. A newest-first source has no more of them once it has passed its beginning."""
         since, until = span
-        kept, below = [], 0
-        for entry, pointer in zip(entries, self._pointer_path().pointers(entries), strict=True):
+        kept, passed = [], False
+        pointers = _core.pointer_path(self.POINTER_PATH).pointers(page.entries)
+        for entry, pointer in zip(page.entries, pointers, strict=True):
             moment = None if pointer is None else times.moment_of(pointer)
             if moment is not None and since is not None and moment < since:
-                below += 1
+                passed = self.LOG_ORDER == REVERSE_CHRONOLOGICAL
             elif moment is None or moment <= until:
                 kept.append(entry)
-        passed = below > 0 and self.LOG_ORDER == REVERSE_CHRONOLOGICAL
-        return kept, passed
+        return replace(
+            page, entries=kept, following=None if passed else page.following, loops=page.loops and not passed
+        )
 
     # --- how to ask ---
 
@@ -353,6 +347,7 @@ class RestConnector(BaseConnector):
                 default=limit.default,
             ),
             retry_statuses=source.retry_statuses,
+            retry=None if limit.when is None else lambda answer: bool(search(str(limit.when), answer.json())),
             stop=self.stopping,
         )
 

@@ -12,6 +12,7 @@ import jmespath
 from blake3 import blake3
 
 from grove.connectors.rest.source import Keyset, Link, Offset, PageNumber, Paging, Single, Token
+from grove.connectors.rest.times import Span
 from grove.exceptions import RequestFailedException
 from grove.http import Response, next_link
 from grove.http.origin import shown
@@ -65,12 +66,15 @@ class Page:
 
 
 class Walk:
-    """Goes through the pages of one query, beginning with `first`, or at the place `cursor` of an earlier run.
+    """Goes through the pages of one query for `span`, beginning with `first`, or at the `cursor` of an earlier run.
 
     `later_url` is the address of later pages where the paging has one of its own.
     """
 
-    def __init__(self, paging: Paging, first: Request, later_url: str | None = None, cursor: str | None = None) -> None:
+    def __init__(
+        self, paging: Paging, first: Request, span: Span, later_url: str | None = None, cursor: str | None = None
+    ) -> None:
+        self.span = span
         self._paging = paging
         self._later_url = later_url
         self._base = first

@@ -209,6 +209,8 @@ class RateLimited(_Declared):
     remaining_header: str | None = None
     statuses: tuple[int, ...] = (429,)
     default: float | None = None
+    when: Path | None = None
+    """Anything true at this path of an answer's body says so too."""
 
 
 class FollowUp(_Declared):
@@ -276,7 +278,10 @@ class Source(_Declared):
     max_span: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     trim: bool = False
-    """Whether to leave out entries before `since` or after `until`, which the API does not filter exactly."""
+    """Whether to leave out entries before `since` or after `until`, which the API does not filter exactly.
+
+    Looks at entries as the API gives them.
+    """
 
     snapshot: bool = False
     """Whether each run delivers everything there is, such as a list of users: no pointer, no deduplication."""
