@@ -1,6 +1,7 @@
 """Processors on a page of 1,000 entries, beside the same work in plain Python.
 
-That asks `jmespath.search` for each expression, and copies entries by way of JSON. The ratio is measured in one run, so that a busy machine slows both. `python -m pytest benchmarks/test_processors.py`
+That asks `jmespath.search` for each expression, and copies entries by way of JSON. The ratio is measured in one run,
+so that a busy machine slows both: `python -m pytest benchmarks/test_processors.py -s`
 """
 
 from __future__ import annotations
