@@ -19,7 +19,7 @@ from grove.http import _signing
 from grove.http._budget import SLICE
 from grove.http._static import Basic
 from grove.http.client import Auth, Client
-from grove.http.origin import check_base, escaped, shown
+from grove.http.origin import check_base, escaped, is_exposed, shown
 from grove.logging import redact, register_secret
 
 __all__ = ["OAuth2", "SignedJwt"]
@@ -107,7 +107,8 @@ class OAuth2(_TokenAuth):
     `base_url_field` names the field of the answer ("instance_url" at Salesforce). A vendor that replaces refresh
     tokens has the new one handed to `on_refresh_token`, before the access token is used.
 
-    ConfigurationException where a credential is empty. A token that cannot be had is a RequestFailedException.
+    ConfigurationException where a credential is empty or would travel without TLS; RequestFailedException where no
+    token can be had.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class OAuth2(_TokenAuth):
         base_url_field: str | None = None,
         on_refresh_token: Callable[[str], None] | None = None,
     ) -> None:
-        check_base(token_url)
+        _check_endpoint(token_url)
         for secret in (client_secret, refresh_token):
             register_secret(secret)
         needed = {"client_id": client_id, "client_secret": client_secret}
@@ -200,7 +201,7 @@ class SignedJwt(_TokenAuth):
         self._key = _signing.load_key(private_key, password)
         self._claims = dict(claims)
         self._key_id = key_id
-        self._url = None if token_url is None else check_base(token_url)
+        self._url = None if token_url is None else _check_endpoint(token_url)
         super().__init__(private_key, key_id, token_url, *sorted(self._claims.items()))
 
     @classmethod
@@ -248,6 +249,13 @@ class SignedJwt(_TokenAuth):
         if self._url is None:
             return _Token(jwt, clock.monotonic() + _usable(_JWT_LIFETIME - _CLOCK_SKEW), {})
         return _asked(self._url, {"grant_type": _JWT_BEARER, "assertion": jwt}, None, False, stop)
+
+
+def _check_endpoint(url: str) -> str:
+    """`url`, where secrets may be sent to it; ConfigurationException otherwise."""
+    if is_exposed(check_base(url)):
+        raise ConfigurationException(f"Secrets are not sent to {shown(url)} without TLS; use an https address.")
+    return url
 
 
 def _asked(url: str, form: Mapping[str, str], auth: Auth | None, as_json: bool, stop: threading.Event | None) -> _Token:

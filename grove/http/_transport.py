@@ -29,7 +29,6 @@ from grove.logging import register_secret
 __all__ = ["Exchange", "send"]
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 # Hosts whose connections are kept, and idle connections for each.
 _HOSTS = 256
 _CONNECTIONS = 64
@@ -119,8 +118,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, ssl_context=self._context, proxy_ssl_context=self._context, **kwargs)
-        if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = POOLS
+        manager.pool_classes_by_scheme = POOLS
         return manager
 
     def cert_verify(self, *args: Any) -> None:
@@ -135,7 +133,7 @@ def _proxy(url: str) -> str | None:
     proxy = named if "://" in named else f"http://{named}"
     try:
         parts = urlsplit(proxy)
-        usable = parts.scheme in _PROXY_SCHEMES and parts.hostname and (parts.port is None or parts.port)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port)
         password = parts.password
     except ValueError:
         usable = password = None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from grove.__about__ import __version__
 from grove.exceptions import RateLimitException, RequestFailedException
@@ -18,7 +17,7 @@ from grove.http._budget import Budget
 from grove.http._call import Call, Params, with_query
 from grove.http._decoding import ACCEPTED, CutError
 from grove.http._failures import NETWORK_ERRORS, Failure, from_error, from_status
-from grove.http.origin import absolute, check_base, escaped, next_link, origin, same_origin, shown
+from grove.http.origin import absolute, check_base, escaped, is_exposed, next_link, origin, same_origin, shown
 from grove.http.response import Response
 from grove.http.waits import RateLimit, backoff, jittered, stated_wait
 from grove.logging import redact
@@ -49,6 +48,13 @@ class Auth:
     def base_url(self, stop: threading.Event | None = None) -> str | None:
         """Where the vendor said, with the credentials, that this tenant's API is."""
         return None
+
+
+class _How(TypedDict, total=False):
+    error: Callable[[Response], str | None] | None
+    retry: Callable[[Response], bool] | None
+    accept: Collection[int]
+    idempotent: bool
 
 
 class Client:
@@ -113,7 +119,7 @@ class Client:
         return self._base_url
 
     def get(
-        self, url: str, params: Params | None = None, headers: Mapping[str, str] | None = None, **how: Any
+        self, url: str, params: Params | None = None, headers: Mapping[str, str] | None = None, **how: Unpack[_How]
     ) -> Response:
         """`request("GET", ...)`."""
         return self.request("GET", url, params=params, headers=headers, **how)
@@ -125,7 +131,7 @@ class Client:
         data: Any = None,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        **how: Any,
+        **how: Unpack[_How],
     ) -> Response:
         """`request("POST", ...)`."""
         return self.request("POST", url, params=params, headers=headers, json=json, data=data, **how)
@@ -198,7 +204,7 @@ class Client:
         with self._lock:
             if self._home is None:
                 self._home = address
-                if _is_exposed(address):
+                if is_exposed(address):
                     logger.warning(
                         "Credentials are sent without TLS; use an https address.",
                         extra={"event": "insecure", "address": shown(address)},
@@ -370,13 +376,3 @@ def _recognised(retry: Callable[[Response], bool] | None, response: Response) ->
 def _host(url: str) -> str:
     scheme, host, port = origin(url)
     return f"{scheme}://{host}:{port}"
-
-
-def _is_exposed(url: str) -> bool:
-    scheme, host, _ = origin(url)
-    if scheme == "https" or host == "localhost":
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True

@@ -1,12 +1,13 @@
 """Addresses: which belong together, and which a server may send us to."""
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, urldefrag, urljoin, urlsplit
 
 from grove.exceptions import ConfigurationException, RequestFailedException
 from grove.logging import redact
 
-__all__ = ["absolute", "check_base", "next_link", "origin", "same_origin", "shown"]
+__all__ = ["absolute", "check_base", "escaped", "is_exposed", "next_link", "origin", "same_origin", "shown"]
 
 _PORTS = {"http": 80, "https": 443}
 # What an address may consist of: visible ASCII. A backslash is a slash to some and none to others.
@@ -105,6 +106,17 @@ def check_base(base: str) -> str:
     raise ConfigurationException(
         f"The address {shown(base)} cannot be used: {reason}. Give one like https://host/path."
     )
+
+
+def is_exposed(url: str) -> bool:
+    """Whether what is sent to the address `url` can be read on the way: plain http, beyond this host."""
+    scheme, host, _ = origin(url)
+    if scheme == "https" or host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def shown(url: str) -> str:

@@ -251,6 +251,22 @@ def test_concurrent_streams_renew_one_token(vendor: Vendor) -> None:
     assert vendor.issued == ["token-1", "token-2"]
 
 
+def test_a_token_that_came_meanwhile_is_not_dropped(vendor: Vendor) -> None:
+    auth = vendor.auth()
+    auth.apply({})
+    newer = _tokens._Token("newer", float("inf"), {})
+
+    class Lock:
+        def __enter__(self) -> None:
+            auth._slot.token = newer
+
+        def __exit__(self, *_: object) -> None: ...
+
+    auth._slot.lock = Lock()  # type: ignore[assignment]
+    assert auth.renew({"Authorization": "Bearer token-1"})
+    assert auth._slot.token is newer
+
+
 def run_all(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.start()
@@ -363,6 +379,15 @@ def test_what_a_token_needs(missing: dict[str, str]) -> None:
         OAuth2("https://auth.example.com/token", **{"client_id": "me", "client_secret": "s3cr3t", **missing})
 
 
+@pytest.mark.parametrize("url", ["http://auth.example.com/token", "http://10.0.0.1/token"])
+def test_secrets_are_not_sent_without_tls(url: str) -> None:
+    with pytest.raises(ConfigurationException, match="without TLS; use an https address"):
+        OAuth2(url, client_id="me", client_secret="s3cr3t")
+    with pytest.raises(ConfigurationException, match="without TLS"):
+        SignedJwt.google(account(url), ["s"])
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_process_shares_no_locks(vendor: Vendor) -> None:
     vendor.client().get("/")
     with _tokens._slots_lock:

@@ -74,6 +74,7 @@ def test_old_failures_are_forgotten(still: Clock) -> None:
     assert not breaker.failed(HOST, "")
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_process_begins_without_failures(still: Clock) -> None:
     breaker = Breaker()
     down(breaker)
@@ -108,6 +109,13 @@ def test_a_host_that_comes_back(serve: Serve, still: Clock) -> None:
     still.elapsed += 31
     assert Client(server.url, stop=still.stop).get("/").json() == {"ok": True}
     assert len(server.received) == 11
+
+
+def test_a_host_that_stumbles_is_not_down(serve: Serve, still: Clock) -> None:
+    server = serve(*[*[reply(status=500)] * 4, reply(b'{"ok":true}')] * 5)
+    for _ in range(5):
+        assert Client(server.url, stop=still.stop).get("/").json() == {"ok": True}
+    assert len(server.received) == 25
 
 
 def test_other_hosts_are_not_affected(serve: Serve, still: Clock) -> None:

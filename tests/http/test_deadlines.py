@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from grove.exceptions import RequestFailedException, StoppedError
-from grove.http import Client, _sockets
+from grove.http import Client, OAuth2, _sockets
 from tests.http.conftest import Serve
 from tests.http.server import Received, Sent, reply
 
@@ -74,6 +74,12 @@ def test_attempts_share_one_deadline(serve: Serve) -> None:
 def test_waits_between_attempts_do_not_count(serve: Serve) -> None:
     server = serve(reply(status=429, headers={"Retry-After": "1"}), reply())
     assert client(server.url).get("/").status == 200
+
+
+def test_the_token_that_a_request_needs_does_not_count(serve: Serve) -> None:
+    tokens = serve(reply(status=429, headers={"Retry-After": "1"}), reply(b'{"access_token":"abcdef"}'))
+    auth = OAuth2(tokens.url, client_id="me", client_secret="s3cr3t")
+    assert Client(serve(reply()).url, auth, deadline=DEADLINE).get("/").status == 200
 
 
 def test_what_the_reader_of_a_stream_does_meanwhile_does_not_count(serve: Serve) -> None:

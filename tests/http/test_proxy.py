@@ -124,7 +124,7 @@ def test_a_proxy_that_stalls(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    "proxy", ["http://", "nonsense://127.0.0.1:1", "http://[::1", "http://127.0.0.1:x", "http://me:s3cr3t@"]
+    "proxy", ["http://", "socks5://127.0.0.1:1", "http://[::1", "http://127.0.0.1:x", "http://me:s3cr3t@"]
 )
 def test_a_proxy_that_is_no_address(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)

@@ -144,6 +144,7 @@ def test_a_connection_that_breaks_off(serve: Serve, authority: Authority, still:
     assert server.connections == 2
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_process_opens_connections_of_its_own(serve: Serve, authority: Authority) -> None:
     server = serve(reply(b'{"ok":true}'), context=authority.server("127.0.0.1"))
     client = Client(server.url)
@@ -156,5 +157,6 @@ def test_a_child_process_opens_connections_of_its_own(serve: Serve, authority: A
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert server.connections == 2
     assert client.get("/").json() == {"ok": True}
     assert server.connections == 2
