@@ -1,4 +1,6 @@
-"""What can go wrong with an answer of the practice API. A fault is a function, from the true answer to what is sent.
+"""What can go wrong with an answer of the practice API on its way, and what else than an answer there may be.
+
+A fault is a function, from the true answer to what is sent. `practice_bodies` has those that concern only its content.
 
 api.fault(3, status(503))
 api.fault(range(1, 6), rate_limited(30, how="date"))
@@ -7,6 +9,8 @@ api.fault(2, slow(0.5), truncated(1_000))     # one after the other
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -17,14 +21,13 @@ __all__ = [
     "Fault",
     "Framing",
     "Reply",
-    "changed",
-    "content",
     "drip",
-    "error_body",
-    "html",
     "rate_limited",
+    "raw",
+    "redirect",
     "reset",
     "slow",
+    "sometimes",
     "stalled",
     "status",
     "truncated",
@@ -41,8 +44,8 @@ class Reply:
 
     `framing` says how the client learns where the body ends. It starts after `wait` seconds; with `piece`, that many
     bytes are sent at a time, `pause` seconds apart. `cut` bytes of the body are all that is ever sent (none, and no
-    status line either, where `silent`); then the connection is closed or reset, or stays silent: `end`. `now` is the
-    API's clock, in seconds since 1970.
+    status line either, where `silent`); then the connection is closed or reset, or stays silent: `end`. `raw` are bytes
+    that are sent in place of all this, up to that end. `now` is the API's clock, in seconds since 1970.
     """
 
     status: int = 200
@@ -55,12 +58,13 @@ class Reply:
     pause: float = 0.0
     cut: int | None = None
     silent: bool = False
+    raw: bytes | None = None
     end: Literal["close", "reset", "stall"] = "close"
 
     @property
     def whole(self) -> bool:
         """Whether all of it is sent, sooner or later."""
-        return self.cut is None and not self.silent
+        return self.cut is None and not self.silent and self.raw is None
 
 
 Fault = Callable[[Reply], Reply]
@@ -72,18 +76,31 @@ def status(code: int, body: bytes | None = None, headers: Mapping[str, str] | No
     return lambda reply: replace(reply, status=code, body=text, headers={"Content-Type": JSON, **(headers or {})})
 
 
+def redirect(location: str, code: int = 302) -> Fault:
+    """The answer is said to be elsewhere."""
+    return status(code, b"", {"Location": location})
+
+
 RATE_LIMIT_HEADERS: dict[str, Callable[[float, float], dict[str, str]]] = {
     "seconds": lambda wait, now: {"Retry-After": f"{wait:.0f}"},
+    "fraction": lambda wait, now: {"Retry-After": f"{wait:.2f}"},
     "date": lambda wait, now: {"Retry-After": formatdate(now + wait, usegmt=True)},
     "milliseconds": lambda wait, now: {"Retry-After-Ms": f"{wait * 1000:.0f}"},
     "reset_epoch": lambda wait, now: {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{now + wait:.0f}"},
     "okta": lambda wait, now: {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": f"{now + wait:.0f}"},
+    "reset_epoch_ms": lambda wait, now: {"X-RateLimit-Reset": f"{(now + wait) * 1000:.0f}"},
+    "reset_minutes": lambda wait, now: {"X-RateLimit-Reset": _minutes(now + wait)},
     "reset_seconds": lambda wait, now: {"RateLimit-Remaining": "0", "RateLimit-Reset": f"{wait:.0f}"},
     "structured": lambda wait, now: {"RateLimit": f'"default";r=0;t={wait:.0f}'},
     "nonsense": lambda wait, now: {"Retry-After": "soon"},
     "none": lambda wait, now: {},
 }
 """How vendors say when to come back: the headers, given the seconds to wait and the API's clock."""
+
+
+def _minutes(moment: float) -> str:
+    """As Atlassian writes it: 2025-03-04T10:12Z, the minute after the moment."""
+    return time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(-(-moment // 60) * 60))
 
 
 def rate_limited(wait: float = 1.0, how: str = "seconds", code: int = 429) -> Fault:
@@ -117,21 +134,11 @@ def drip(pause: float, piece: int = 1) -> Fault:
     return lambda reply: replace(reply, piece=piece, pause=pause)
 
 
-def content(body: bytes, content_type: str = JSON, code: int = 200) -> Fault:
-    """Another body, whatever it is."""
-    return lambda reply: replace(reply, status=code, body=body, headers={"Content-Type": content_type})
+def raw(data: bytes) -> Fault:
+    """These bytes are sent as they are in place of an answer, which may be none; then the connection is closed."""
+    return lambda reply: replace(reply, raw=data)
 
 
-def html() -> Fault:
-    """A login page, under status 200."""
-    return content(b"<!doctype html><title>Sign in</title><form>...</form>", "text/html; charset=utf-8")
-
-
-def error_body(body: bytes = b'{"ok":false,"error":"internal_error"}') -> Fault:
-    """An error in JSON, under status 200."""
-    return content(body)
-
-
-def changed(change: Callable[[bytes], bytes]) -> Fault:
-    """The body as `change` makes it of the true one."""
-    return lambda reply: replace(reply, body=change(reply.body))
+def sometimes(share: float, chance: random.Random, *faults: Fault) -> Fault:
+    """One of these faults, to that share of the answers."""
+    return lambda reply: chance.choice(faults)(reply) if chance.random() < share else reply

@@ -14,30 +14,34 @@ from grove.testing.practice_faults import Reply
 
 __all__ = ["Answer", "Server"]
 
-Answer = Callable[[str, Mapping[str, str]], Reply]
-"""A request's target and headers, to the reply."""
+Answer = Callable[[str, Mapping[str, str], bytes | None], Reply]
+"""A request's target and headers, and the body of a POST, to the reply."""
 
 # Closed with this, a socket sends a reset in place of what was not sent yet.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Server:
-    """Answers GET requests on a free port of 127.0.0.1 until it is closed."""
+    """Answers GET and POST requests at a port of 127.0.0.1 (0: a free one), until it is closed.
 
-    def __init__(self, answer: Answer, clock: Callable[[], float]) -> None:
-        self._http = _HTTPServer(answer, clock)
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), name="practice-api", daemon=True)
+    OSError where the port cannot be had.
+    """
+
+    def __init__(self, answer: Answer, clock: Callable[[], float], port: int = 0) -> None:
+        self._http = _HTTPServer(answer, clock, port)
+        self._thread = threading.Thread(target=self._http.serve, name="practice-api", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
         """Scheme, host and port."""
-        host, port = self._http.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://127.0.0.1:{self._http.server_port}"
 
     def close(self) -> None:
         """Stop listening and break every connection off."""
-        self._http.shutdown()
+        self._http.over = True
+        # Whoever waits for a connection gets one, and looks.
+        socket.create_connection(("127.0.0.1", self._http.server_port)).close()
         self._thread.join()
         self._http.server_close()
         self._http.hang_up()
@@ -47,14 +51,24 @@ class _HTTPServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, answer: Answer, clock: Callable[[], float]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, answer: Answer, clock: Callable[[], float], port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.answer = answer
         self.clock = clock
         self.resets: set[socket.socket] = set()
+        self.over = False
         self.closing, self._closer = socket.socketpair()
         self._open: set[socket.socket] = set()
         self._gone = threading.Condition()
+
+    def serve(self) -> None:
+        """Take connections until it is `over`. `serve_forever` would find that out only when it looks."""
+        while not self.over:
+            self.handle_request()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether a connection is to be served."""
+        return not self.over
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._gone:
@@ -98,11 +112,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Send what the API answers, in the way it says."""
-        reply = self.server.answer(self.path, {name.title(): value for name, value in self.headers.items()})
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        """The same for a form."""
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
+    def _answer(self, form: bytes | None) -> None:
+        headers = {name.title(): value for name, value in self.headers.items()}
+        reply = self.server.answer(self.path, headers, form)
         if self._pause(reply.wait):
             self.close_connection = True
             return
-        if not reply.silent:
+        if reply.raw is not None:
+            self.wfile.write(reply.raw)
+            self.wfile.flush()
+        elif not reply.silent:
             self._head(reply)
             self._body(reply)
         if not reply.whole:

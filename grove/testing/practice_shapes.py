@@ -27,7 +27,7 @@ class Shape:
 
     `make(number)` gives a fresh entry, `pointer` is the key of its time and `path` the JMESPath to it. `write` turns
     a moment into what an entry carries, `read` does the opposite, for text in a query as well; ValueError or
-    TypeError where there is no moment in it.
+    TypeError where there is no moment in it. `time_format` is what the REST connectors call this way of writing.
     """
 
     make: Callable[[int], Entry]
@@ -35,6 +35,7 @@ class Shape:
     path: str
     write: Callable[[int], Any]
     read: Callable[[Any], int]
+    time_format: str = "iso_ms"
 
 
 def _plain_entry(number: int) -> Entry:
@@ -61,10 +62,10 @@ _TEXT = (_write_iso("milliseconds"), _read_iso)
 
 SHAPES = {
     "plain": Shape(_plain_entry, "at", "at", *_TEXT),
-    "second": Shape(_plain_entry, "at", "at", _write_iso("seconds"), _read_iso),
-    "unix": Shape(_plain_entry, "at", "at", *_integer(10**6)),
-    "date": Shape(_plain_entry, "at", "at", lambda moment: _write_iso("seconds")(moment)[:10], _read_iso),
-    "github": Shape(github_entry, "@timestamp", '"@timestamp"', *_integer(10**3)),
+    "second": Shape(_plain_entry, "at", "at", _write_iso("seconds"), _read_iso, "iso"),
+    "unix": Shape(_plain_entry, "at", "at", *_integer(10**6), "epoch"),
+    "date": Shape(_plain_entry, "at", "at", lambda moment: _write_iso("seconds")(moment)[:10], _read_iso, "date"),
+    "github": Shape(github_entry, "@timestamp", '"@timestamp"', *_integer(10**3), "epoch_ms"),
     "okta": Shape(okta_entry, "published", "published", *_TEXT),
 }
 """`plain` entries are small, with a time in milliseconds; `second`, `unix` and `date` write that time more coarsely, so

@@ -6,7 +6,8 @@ import pytest
 import requests
 
 from grove.testing.practice import NewestFirstConnector, PracticeAPI, PracticeConnector
-from grove.testing.practice_faults import drip, error_body, html, rate_limited, reset, slow, stalled, status, truncated
+from grove.testing.practice_bodies import error_body, html
+from grove.testing.practice_faults import drip, rate_limited, reset, slow, stalled, status, truncated
 
 ORDERS = ["oldest_first", "newest_first"]
 PAGINGS = ["cursor", "next_link", "offset", "keyset"]

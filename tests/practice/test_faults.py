@@ -1,5 +1,6 @@
 """Every way in which an answer can go wrong, as a client sees it."""
 
+import random
 import time
 from email.utils import parsedate_to_datetime
 
@@ -8,16 +9,16 @@ import requests
 
 from grove.exceptions import RequestFailedException
 from grove.testing.practice import PracticeAPI
+from grove.testing.practice_bodies import content, error_body, html
 from grove.testing.practice_faults import (
     RATE_LIMIT_HEADERS,
-    changed,
-    content,
     drip,
-    error_body,
-    html,
     rate_limited,
+    raw,
+    redirect,
     reset,
     slow,
+    sometimes,
     stalled,
     status,
     truncated,
@@ -108,9 +109,12 @@ def test_rate_limits_say_when_to_come_back(api, get, how):
     assert answer.status_code == 429
     expected = {
         "seconds": ("Retry-After", "30"),
+        "fraction": ("Retry-After", "30.00"),
         "date": ("Retry-After", "Fri, 15 Jan 2027 08:00:30 GMT"),
         "milliseconds": ("Retry-After-Ms", "30000"),
         "reset_epoch": ("X-RateLimit-Reset", "1800000030"),
+        "reset_epoch_ms": ("X-RateLimit-Reset", "1800000030000"),
+        "reset_minutes": ("X-RateLimit-Reset", "2027-01-15T08:01Z"),
         "okta": ("X-Rate-Limit-Reset", "1800000030"),
         "reset_seconds": ("RateLimit-Reset", "30"),
         "structured": ("RateLimit", '"default";r=0;t=30'),
@@ -142,12 +146,6 @@ def test_wrong_answers(api, get, fault, code, kind, body):
     assert body is None or answer.content == body
     assert api.requests[0].status == code
     assert api.served == 0
-
-
-def test_a_body_can_be_made_of_the_true_one(api, get):
-    whole = get().content
-    api.fault(1, changed(lambda body: b"\xef\xbb\xbf" + body))
-    assert get().content == b"\xef\xbb\xbf" + whole
 
 
 def test_the_script_counts_from_the_next_request(api, get):
@@ -185,3 +183,25 @@ def test_a_mistake_of_the_scenario_is_not_swallowed():
     with pytest.raises(ZeroDivisionError), PracticeAPI(1, token=None) as api:
         api.before(1, lambda: 1 / 0)
         assert requests.get(api.url, timeout=5).status_code == 500
+
+
+@pytest.mark.parametrize("data", [b"", b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 2"])
+def test_something_else_than_an_answer(api, get, data):
+    api.fault(1, raw(data))
+    with pytest.raises(requests.ConnectionError):
+        get()
+    assert get().status_code == 200
+    assert [request.status for request in api.requests] == [0, 200]
+
+
+def test_a_redirect(api, get):
+    api.fault(1, redirect(f"{api.url}?limit=1", 307))
+    assert len(get().json()["entries"]) == 1
+    assert [request.status for request in api.requests] == [307, 200]
+
+
+def test_some_answers_go_wrong(api, get):
+    api.fault(None, sometimes(0.3, random.Random(5), status(502), status(503)))
+    found = [get().status_code for _ in range(100)]
+    assert 15 < found.count(502) + found.count(503) < 45
+    assert min(found.count(502), found.count(503)) > 3
