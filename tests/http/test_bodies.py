@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import random
-import resource
 import subprocess
 import sys
 import zlib
@@ -187,15 +186,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.parametrize(("ratio", "why"), [(100, "more than 100 times"), (10_000, "longer than 33,554,432 bytes")])
 def test_a_bomb_costs_no_more_memory_than_the_limit(serve: Serve, ratio: int, why: str) -> None:
-    # 400 MB of zeros in 400 kB, sent in chunks.
-    bomb = reply(gzip.compress(bytes(400_000_000), 9), headers={"Content-Encoding": "gzip"}, framing="chunked")
+    # 200 MB of zeros in 200 kB, sent in chunks.
+    bomb = reply(gzip.compress(bytes(200_000_000)), headers={"Content-Encoding": "gzip"}, framing="chunked")
     server = serve(lambda request: bomb if request.target == "/bomb" else reply())
     command = [sys.executable, "-c", BOMB, server.url, str(ratio)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     error, grown = result.stdout.splitlines()
     assert why in error
     # Kilobytes, as Linux counts them.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
     assert int(grown) <= 48 * 1024
 
 
