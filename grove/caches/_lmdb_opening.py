@@ -6,6 +6,7 @@ touches it. So the disk's room, the file's pages and every record are looked at 
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -29,6 +30,7 @@ ENV_FORCE = "GROVE_CACHE_LOCAL_LMDB_FORCE"
 
 DATA = "data.mdb"
 LOCK = "lock.mdb"
+FIRST_SIZE = 1 << 20
 MAP_SIZE = 1 << 28
 MAX_READERS = 1024
 LOCK_BYTES = 16384 + 64 * MAX_READERS
@@ -48,10 +50,11 @@ def open_environment(path: Path) -> Any:
         make_private(path)
         _refuse_foreign(path)
         _reserve_lock(path)
+        _create(path)
         _check_start(path)
         env = lmdb.open(
             os.fspath(path),
-            map_size=max(MAP_SIZE, _size(path / DATA)),
+            map_size=max(MAP_SIZE, (path / DATA).stat().st_size),
             max_readers=MAX_READERS,
             mode=0o600,
             sync=True,
@@ -132,21 +135,35 @@ def _reserve_lock(path: Path) -> None:
         os.close(handle)
 
 
-def _size(path: Path) -> int:
+def _create(path: Path) -> None:
+    """Make the data file, which is there as a whole or not at all: LMDB could not go on with the beginning of one."""
+    data, folder = path / DATA, path / ".new"
+    if data.exists():
+        return
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        if data.exists():
+            return
+        files.make_directories(folder, path)
+        files.remove(folder / DATA)
+        with (
+            lmdb.open(os.fspath(folder), lock=False, map_size=FIRST_SIZE, mode=0o600) as env,
+            env.begin(write=True) as txn,
+        ):
+            txn.put(FORMAT_KEY, FORMAT)
+        files.publish(folder / DATA, data)
+        folder.rmdir()
+        files.sync_directory(path)
+    finally:
+        os.close(directory)
 
 
 # --- what it holds ---
 
 
 def _check_start(path: Path) -> None:
-    try:
-        fd = os.open(path / DATA, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    fd = os.open(path / DATA, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _lmdb_pages.check_page_size(fd)
     except _lmdb_pages.Damaged as err:
@@ -156,13 +173,13 @@ def _check_start(path: Path) -> None:
 
 
 def _check(env: Any, path: Path) -> None:
-    """Look at every page and record while nobody can write, then at the format, which a new cache gets here."""
+    """Look at the format, and at every page and record, while nobody can write."""
     try:
         env.reader_check()
         for _ in range(RESIZES):
             try:
-                with env.begin(write=True) as txn:
-                    _check_content(txn, env.stat()["psize"], path)
+                with env.begin(write=True):
+                    _check_content(path, env.stat()["psize"])
                 return
             except lmdb.MapResizedError:
                 env.set_mapsize(0)
@@ -175,8 +192,8 @@ def _check(env: Any, path: Path) -> None:
     raise damaged(path, "it says that it is larger than it can be")
 
 
-def _check_content(txn: Any, page_size: int, path: Path) -> None:
-    is_new = True
+def _check_content(path: Path, page_size: int) -> None:
+    known = False
     fd = os.open(path / DATA, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for stored, record in _lmdb_pages.records(fd, page_size):
@@ -188,7 +205,7 @@ def _check_content(txn: Any, page_size: int, path: Path) -> None:
                     f"The cache in {path} has format {record!r}, which a newer Grove wrote. Use that version."
                 )
             else:
-                is_new = False
+                known = True
         if _lmdb_pages.is_cut_short(fd, page_size):
             logger.warning(
                 "The last change to the cache could not be completed; its state is the one before.",
@@ -196,5 +213,5 @@ def _check_content(txn: Any, page_size: int, path: Path) -> None:
             )
     finally:
         os.close(fd)
-    if is_new:
-        txn.put(FORMAT_KEY, FORMAT, overwrite=False)
+    if not known:
+        raise damaged(path, "it does not say which format it has")

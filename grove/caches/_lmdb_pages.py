@@ -59,7 +59,7 @@ class _State(NamedTuple):
 def check_page_size(fd: int) -> None:
     """Look at what LMDB divides by when it opens a file. Damaged where that cannot be a page's size."""
     start = os.pread(fd, _HEAD + 24 + _TREE.size, 0)
-    if start and (len(start) < _HEAD + 24 + _TREE.size or _TREE.unpack_from(start, _HEAD + 24)[0] not in _PAGE_SIZES):
+    if len(start) < _HEAD + 24 + _TREE.size or _TREE.unpack_from(start, _HEAD + 24)[0] not in _PAGE_SIZES:
         raise Damaged("it does not begin like one")
 
 
@@ -68,15 +68,12 @@ def records(fd: int, page_size: int) -> Iterator[tuple[bytes, bytes]]:
 
     Damaged where something is wrong, at the latest after the last record. Nobody may write meanwhile.
     """
-    newest, older = _states(fd, page_size)
+    newest, _ = _states(fd, page_size)
     walk = _Walk(fd, page_size, newest)
     freed = walk.release(list(walk.nodes(newest.free)))
     # Every change but the first frees the page it has replaced: a state of a higher number has been an older one.
     if newest.number > 1 and freed != newest.number:
         raise Damaged("the newest state has another's number")
-    # Before a file's first change there is nothing, or what is left of that change: the format.
-    if newest.number == 0 and older.main.entries > 1:
-        raise Damaged("the newest state has lost its number")
     yield from walk.nodes(newest.main)
 
 

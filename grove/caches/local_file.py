@@ -6,28 +6,26 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import unquote_to_bytes
 
-from grove.caches import BaseCache, Batch, Key
+from grove.caches import Batch, Key
 from grove.caches._directory import make_private
-from grove.exceptions import ConfigurationException, ConflictError, CorruptStateError, NotFoundException
+from grove.caches._file_values import Values, hash_of, replace
+from grove.caches._native import NativeCache
+from grove.exceptions import ConfigurationException, ConflictError, CorruptStateError
 from grove.helpers import files
 
 __all__ = ["Handler"]
 
 ENV_PATH = "GROVE_CACHE_LOCAL_FILE_PATH"
-SUFFIX = ".cache"
 JOURNAL = ".journal"
 LOCK = ".lock"
-TEMP = ".new"
 
 
-class Handler(BaseCache):
+class Handler(NativeCache):
     """Files `{path}/{pk}/{sk}.cache` below GROVE_CACHE_LOCAL_FILE_PATH.
 
     One lock file makes conditions and batches safe between processes; several changes go through a journal, which
@@ -42,7 +40,8 @@ class Handler(BaseCache):
         if not found:
             raise ConfigurationException(f"{ENV_PATH} is not set. Set it to the directory to keep the cache in.")
         self.directory: Path = Path(found).absolute()
-        self._threads = threading.RLock()
+        self._values = Values(self.directory)
+        self._journal = self.directory / JOURNAL
 
     def setup(self) -> None:
         """Make the directory. AccessException where that cannot be done."""
@@ -51,39 +50,10 @@ class Handler(BaseCache):
         except OSError as err:
             raise files.disk_error(err, self.directory) from err
 
-    # --- one value ---
-
-    def get(self, pk: str, sk: str) -> str:
-        """The value. NotFoundException where there is none."""
-        (found,) = self.read([Key(pk, sk)])
-        if found is None:
-            raise NotFoundException(f"Nothing is stored for {pk} ({sk}).")
-        return found
-
-    def set(self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None) -> None:
-        """Store a value, under a condition. ConflictError where it is not met."""
-        if not_set and constraint is not None:
-            raise ValueError("not_set and constraint exclude each other")
-        batch = Batch().set(Key(pk, sk), value)
-        if not_set:
-            batch.require(Key(pk, sk), None)
-        elif constraint is not None:
-            batch.require(Key(pk, sk), constraint)
-        self.apply(batch)
-
-    def delete(self, pk: str, sk: str, constraint: str | None = None) -> None:
-        """Remove a value, under a condition. ConflictError where it is not met."""
-        batch = Batch().delete(Key(pk, sk))
-        if constraint is not None:
-            batch.require(Key(pk, sk), constraint)
-        self.apply(batch)
-
-    # --- several ---
-
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`, in one snapshot."""
         with self._locked(exclusive=False):
-            return [self._read(key) for key in keys]
+            return [self._values.read(key) for key in keys]
 
     def apply(self, batch: Batch) -> None:
         """All of `batch`, durable on return, or nothing. ValueError for an empty text, which no file can stand for."""
@@ -94,100 +64,23 @@ class Handler(BaseCache):
                 raise ValueError("an empty text cannot be told from a file that a crash has emptied")
         with self._locked(exclusive=True):
             for key, value in batch.requires.items():
-                if self._read(key) != value:
+                if self._values.read(key) != value:
                     raise ConflictError(f"{key.pk} ({key.sk}) is not what it was; nothing was changed.")
-            changes = list(batch.changes.items())
-            if len(changes) > 1:
-                record = [[key.pk, key.sk, value] for key, value in changes]
-                self._replace(self.directory / JOURNAL, json.dumps(record).encode("utf-8"))
-            self._carry_out(changes)
-            if len(changes) > 1:
-                self._forget_journal()
+            if len(batch.changes) > 1:
+                replace(self._journal, _journal(batch.changes), self.directory)
+                self._finish(batch.changes)
+            else:
+                self._carry_out(batch.changes)
 
     def scan(self, prefix: str) -> Iterator[tuple[Key, str]]:
         """Every key whose pk starts with `prefix`, and its value. Keys too long for a file name are left out."""
-        found: list[tuple[Key, str]] = []
         with self._locked(exclusive=False):
-            for folder in sorted(self.directory.iterdir()):
-                pk = _original(folder.name)
-                if not folder.is_dir() or pk is None or not pk.startswith(prefix):
-                    continue
-                for path in sorted(folder.glob(f"*{SUFFIX}")):
-                    sk = _original(path.name.removesuffix(SUFFIX))
-                    if sk is not None and not path.name.startswith("."):
-                        found.append((Key(pk, sk), self._load(path)))
-        return iter(found)
-
-    # --- files ---
-
-    def _path(self, key: Key) -> Path:
-        return self.directory / files.safe_component(key.pk) / f"{files.safe_component(key.sk)}{SUFFIX}"
-
-    def _older_path(self, key: Key) -> Path | None:
-        """Where an older deployment, which used the operation as it was, has put this value."""
-        name = f"{key.sk}{SUFFIX}"
-        if "/" in name or "\0" in name or name.startswith("."):
-            return None
-        # A name that is ours belongs to the key it was made of, and to no other.
-        if _OURS.fullmatch(key.sk) or len(name.encode("utf-8", "surrogatepass")) > _NAME_LIMIT:
-            return None
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            return None
-        return self.directory / files.safe_component(key.pk) / name
-
-    def _read(self, key: Key) -> str | None:
-        for path in (self._path(key), self._older_path(key)):
-            if path is not None:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    return self._load(path)
-        return None
-
-    def _load(self, path: Path) -> str:
-        try:
-            text = path.read_bytes().decode("utf-8", "surrogatepass")
-        except (FileNotFoundError, NotADirectoryError):
-            raise
-        except UnicodeDecodeError as err:
-            raise CorruptStateError(f"The cache file {path} is not UTF-8. {_RESTORE}") from err
-        except OSError as err:
-            raise files.disk_error(err, path) from err
-        if not text:
-            raise CorruptStateError(f"The cache file {path} is empty. {_RESTORE}")
-        return text
-
-    def _carry_out(self, changes: list[tuple[Key, str | None]]) -> None:
-        for key, value in changes:
-            path, older = self._path(key), self._older_path(key)
-            try:
-                if value is not None:
-                    self._replace(path, value.encode("utf-8", "surrogatepass"))
-                elif path.exists():
-                    files.remove(path)
-                    files.sync_directory(path.parent)
-                if older is not None and older.exists():
-                    files.remove(older)
-                    files.sync_directory(older.parent)
-            except OSError as err:
-                raise files.disk_error(err, path) from err
-
-    def _replace(self, path: Path, data: bytes) -> None:
-        """The new content, or the old one: never a part of either."""
-        temp = path.with_name(f".{path.name}{TEMP}"[-255:])
-        try:
-            files.make_directories(path.parent, self.directory)
-            files.remove(temp)
-            files.write_new(temp, data)
-            files.replace(temp, path)
-            files.sync_directory(path.parent)
-        except OSError as err:
-            raise files.disk_error(err, path) from err
-
-    # --- the lock and the journal ---
+            return iter(list(self._values.scan(prefix)))
 
     @contextlib.contextmanager
     def _locked(self, *, exclusive: bool) -> Iterator[None]:
         """Hold the lock file, and finish a batch whose writer has died."""
-        with self._threads:
+        with _threads:
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
                 handle = os.open(self.directory / LOCK, flags, 0o600)
@@ -195,7 +88,7 @@ class Handler(BaseCache):
                 raise files.disk_error(err, self.directory) from err
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-                if (self.directory / JOURNAL).exists():
+                if self._journal.exists():
                     fcntl.flock(handle, fcntl.LOCK_EX)
                     self._replay()
                 yield
@@ -203,38 +96,67 @@ class Handler(BaseCache):
                 os.close(handle)
 
     def _replay(self) -> None:
-        path = self.directory / JOURNAL
         try:
-            text = path.read_bytes().decode("utf-8")
+            data = self._journal.read_bytes()
         except FileNotFoundError:
             return
-        try:
-            changes = [(Key(pk, sk), value) for pk, sk, value in json.loads(text)]
-        except (ValueError, TypeError) as err:
-            raise CorruptStateError(f"The cache's journal {path} is damaged. {_RESTORE}") from err
-        self._carry_out(changes)
-        self._forget_journal()
+        except OSError as err:
+            raise files.disk_error(err, self._journal) from err
+        self._finish(_changes(data, self._journal))
 
-    def _forget_journal(self) -> None:
-        path = self.directory / JOURNAL
+    def _finish(self, changes: dict[Key, str | None]) -> None:
+        """Carry out what the journal says, and forget it."""
+        self._carry_out(changes)
         try:
-            files.remove(path)
+            files.remove(self._journal)
             files.sync_directory(self.directory)
         except OSError as err:
-            raise files.disk_error(err, path) from err
+            raise files.disk_error(err, self._journal) from err
+
+    def _carry_out(self, changes: dict[Key, str | None]) -> None:
+        for key, value in changes.items():
+            self._values.write(key, value)
 
 
-# What `safe_component` makes, and the longest name that a file can have.
-_OURS = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})*(?:~[0-9a-f]{32})?|%")
-_NAME_LIMIT = 255
+# --- the journal ---
 
-_RESTORE = "Restore it from a backup, or delete it to start its stream again."
+# The format's number, the hash of the rest, and the rest: a JSON list of [pk, sk, value or null].
+_FORMAT = b"grove-journal-1"
 
 
-def _original(name: str) -> str | None:
-    """The text of which `safe_component` made `name`; None where it had to cut it."""
-    if "~" in name or name.startswith("."):
-        return None
-    if name == "%":
-        return ""
-    return unquote_to_bytes(name).decode("utf-8", "surrogatepass")
+def _journal(changes: dict[Key, str | None]) -> bytes:
+    rest = json.dumps([[key.pk, key.sk, value] for key, value in changes.items()]).encode("ascii")
+    return b"%s %s\n%s" % (_FORMAT, hash_of(rest).encode("ascii"), rest)
+
+
+def _changes(data: bytes, path: Path) -> dict[Key, str | None]:
+    """What a journal says; CorruptStateError names its file, `path`."""
+    head, _, rest = data.partition(b"\n")
+    name, _, signature = head.partition(b" ")
+    if name.startswith(b"grove-journal-") and name != _FORMAT:
+        raise CorruptStateError(f"A newer Grove wrote the cache's journal {path}. Start that version once.")
+    if name != _FORMAT or signature != hash_of(rest).encode("ascii"):
+        raise CorruptStateError(
+            f"The cache's journal {path} is damaged. Restore the cache from a backup; without the journal, the last "
+            "change to it may be half done."
+        )
+    return {Key(pk, sk): value for pk, sk, value in json.loads(rest)}
+
+
+# --- threads and forks ---
+
+# One for all handlers: a child must not inherit the lock file while somebody holds it, nor a thread's lock without
+# the thread.
+_threads = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _threads
+    _threads = threading.RLock()
+
+
+os.register_at_fork(
+    before=lambda: _threads.acquire(),
+    after_in_parent=lambda: _threads.release(),
+    after_in_child=_after_fork_in_child,
+)
