@@ -75,6 +75,8 @@ def from_status(response: Response, hint: bool = True) -> str:
 def from_error(err: BaseException) -> Failure:
     """What an error of NETWORK_ERRORS means."""
     chain = _chain(err)
+    if any(isinstance(cause, urllib3_errors.InvalidHeader) for cause in chain):
+        return _network("its answer states two lengths")
     if any(isinstance(cause, _NOT_SENT) for cause in chain):
         return Failure(f"cannot be sent ({type(err).__name__}).")
     found = next(filter(None, map(_known, chain)), _network(type(err).__name__))

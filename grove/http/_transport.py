@@ -56,8 +56,7 @@ class Exchange:
 
         A success with neither a length nor a body is cut off: a connection that breaks within the headers looks so.
         """
-        length = self.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > self._limit:
+        if (self._answer.raw.length_remaining or 0) > self._limit:
             raise BodyLimitError(f"its body is longer than {self._limit:,} bytes")
         raw = self._answer.raw.stream(_CHUNK, decode_content=False)
         pieces = decoded(raw, self.headers.get("Content-Encoding", ""), self._limit, self._ratio)

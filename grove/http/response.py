@@ -99,13 +99,7 @@ class Response:
         try:
             return json.loads(self._text())
         except (ValueError, RecursionError) as err:
-            reason = (
-                f"{type(err).__name__} at character {err.pos}"
-                if isinstance(err, json.JSONDecodeError)
-                else (
-                    "it is nested too deeply" if isinstance(err, RecursionError) else "it has a number that is too long"
-                )
-            )
+            reason = _why(err)
         what = "an HTML page" if self.is_html else "an empty body" if not self.body.strip() else f"no JSON ({reason})"
         raise RequestFailedException(
             f"{self.method} {shown(self.url)} answered status {self.status} with {what} where JSON was expected."
@@ -135,6 +129,16 @@ class Response:
                 extra={"event": "invalid_bytes", "address": shown(self.url), "charset": encoding},
             )
             return self.body.decode(encoding, "replace")
+
+
+def _why(err: Exception) -> str:
+    match err:
+        case json.JSONDecodeError():
+            return f"{type(err).__name__} at character {err.pos}"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return "it has a number that is too long"
 
 
 def _has_long_integer(body: bytes) -> bool:

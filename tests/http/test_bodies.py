@@ -79,6 +79,18 @@ def test_what_is_always_cut_off_is_an_error(serve: Serve, still: Clock) -> None:
         Client(server.url, stop=still.stop).get("/")
 
 
+def test_an_answer_with_two_lengths(serve: Serve, still: Clock) -> None:
+    server = serve(Sent(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", "close"), reply(PAGE))
+    assert Client(server.url, stop=still.stop).get("/").json() == WHOLE
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("length", [b"9" * 5_000, b"-1", b"two"])
+def test_a_length_that_makes_no_sense_does_not_count(serve: Serve, length: bytes) -> None:
+    server = serve(Sent(b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n%b" % (length, PAGE), "close"))
+    assert Client(server.url).get("/").json() == WHOLE
+
+
 # --- content encodings ---
 
 
