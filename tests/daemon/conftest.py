@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ from grove.helpers.signals import Mailbox, Reload, Stop
 from grove.models import ConnectorConfig
 from grove.outputs import BaseOutput
 from grove.runtime import Settings
+
+from .processes import Daemon
 
 BEGINNING = datetime(2026, 3, 29, 0, 59, tzinfo=UTC)
 CONTEXT = {"runtime": "test"}
@@ -243,3 +246,10 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     stage = Stage(monkeypatch)
     yield stage
     stage.cache.reset()
+
+
+@pytest.fixture
+def groved(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
+    yield daemon
+    daemon.close()
