@@ -314,6 +314,16 @@ def test_what_a_coarse_filter_gives_too_much_is_left_out(streams: Streams, serve
     assert len(api.asked) <= 3
 
 
+def test_a_rounded_beginning_delivers_nothing_twice(streams: Streams, serve: Any) -> None:
+    entries = [entry(number, f"2026-11-20T00:00:00.{number}00Z") for number in range(10)]
+    shown = [4, 7, 10]
+    api = serve(lambda path, query, body: [made for made in entries[: shown.pop(0)] if made["at"] >= query["since"]])
+    kind = stream(api, params={"since": "{since}"}, time_format="%Y-%m-%dT%H:%M:%S")
+    for _ in range(3):
+        assert run(streams, kind).outcome == "succeeded"
+    assert ids(streams) == list(range(10))
+
+
 def test_nothing_is_asked_for_before_the_delay_has_passed(streams: Streams, serve: Any) -> None:
     api = serve(lambda path, query, body: [entry(1, "2026-11-24T11:59:30.000Z")])
     kind = stream(api, params={"since": "{since}", "until": "{until}"})

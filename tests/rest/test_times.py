@@ -52,6 +52,26 @@ def test_what_a_pointer_says(pointer: str, seconds: float) -> None:
     assert times.moment_of(pointer) == pytest.approx(seconds * 10**9, abs=100)
 
 
+@pytest.mark.parametrize(
+    ("form", "finest"),
+    [
+        ("iso", times.SECOND),
+        ("iso_ms", 10**6),
+        ("iso_us", 10**3),
+        ("epoch", times.SECOND),
+        ("epoch_ms", 10**6),
+        ("date", 86_400 * times.SECOND),
+        ("%m/%d/%Y", 86_400 * times.SECOND),
+        ("%Y-%m-%dT%H:%M:%S+0000", times.SECOND),
+    ],
+)
+def test_which_moments_a_format_can_say(form: str, finest: int) -> None:
+    rounded = MOMENT // finest * finest
+    assert times.is_exact(rounded, form)
+    assert not times.is_exact(rounded + 1, form)
+    assert not times.is_exact(rounded + finest // 10 + 1, form)
+
+
 def test_an_opaque_pointer_says_nothing() -> None:
     assert times.moment_of("Q1VSU09S") is None
 

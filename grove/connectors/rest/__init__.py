@@ -211,20 +211,25 @@ class RestConnector(BaseConnector):
         data = response.json()
         entries = self.prepare(_entries_in(source, data, response), response)
         page = walk.page(request, response, data, entries)
-        if source.trim:
+        since = walk.span[0]
+        # What is asked for from a rounded moment on is more than what is known.
+        if source.trim or (source.asks_since and since is not None and not times.is_exact(since, source.time_format)):
             page = self._trimmed(page, walk.span)
         if source.follow_up is not None:
-            page = replace(page, entries=self._followed(source.follow_up, client, page.entries))
+            page = replace(page, entries=self._followed(source.follow_up, client, request.headers, page.entries))
         if source.select is not None:
             chosen = [search(source.select, entry) for entry in page.entries]
             page = replace(page, entries=[entry for entry in chosen if entry is not None])
         return page
 
-    def _followed(self, follow_up: FollowUp, client: Client, entries: list[Any]) -> list[Any]:
+    def _followed(
+        self, follow_up: FollowUp, client: Client, headers: Mapping[str, str], entries: list[Any]
+    ) -> list[Any]:
         made, given = [], self._document_values()
         for entry in entries:
             values = {**given, **{name: search(path, entry) for name, path in follow_up.values.items()}}
-            answer = client.get(fill_url(follow_up.url, values), params=fill(follow_up.params, values), accept=(404,))
+            url, params = fill_url(follow_up.url, values), fill(follow_up.params, values)
+            answer = client.get(url, params=params, headers=headers, accept=(404,))
             if answer.status == 404:
                 self.logger.warning("The source has no details of an entry.", extra={"event": "entry_without_details"})
                 if follow_up.into is not None:

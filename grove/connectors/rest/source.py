@@ -280,7 +280,8 @@ class Source(_Declared):
     trim: bool = False
     """Whether to leave out entries before `since` or after `until`, which the API does not filter exactly.
 
-    Looks at entries as the API gives them.
+    Looks at entries as the API gives them. Entries that come only because `time_format` rounds `since` are left out
+    in any case.
     """
 
     snapshot: bool = False

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from grove import _core
 
-__all__ = ["Span", "check_format", "moment_of", "nanoseconds", "spans", "written"]
+__all__ = ["Span", "check_format", "is_exact", "moment_of", "nanoseconds", "spans", "written"]
 
 SECOND = 10**9
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +47,18 @@ def written(moment: int, form: str) -> str | int:
     pattern, cut, end = _TEXTS.get(form, (form, 0, ""))
     text = (_EPOCH + timedelta(microseconds=moment // 1000)).strftime(pattern)
     return f"{text[:-cut] if cut else text}{end}"
+
+
+def is_exact(moment: int, form: str) -> bool:
+    """Whether a format says `moment` without rounding it."""
+    if form in _INTEGERS:
+        return moment % _INTEGERS[form] == 0
+    pattern, _, end = _TEXTS.get(form, (form, 0, ""))
+    try:
+        read = datetime.strptime(str(written(moment, form)), pattern + end)
+    except ValueError:
+        return False
+    return nanoseconds(read.replace(tzinfo=UTC)) == moment
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -1,0 +1,28 @@
+"""What Okta's APIs have in common.
+
+https://developer.okta.com/docs/reference/rl-best-practices/ and
+https://developer.okta.com/docs/reference/core-okta-api/#pagination
+"""
+
+from pydantic import Field
+
+from grove.connectors.rest import HeaderAuth, RateLimited, RestConnector
+
+AUTH = HeaderAuth(value="SSWS {key}")
+
+RATE_LIMIT = RateLimited(reset_header="X-Rate-Limit-Reset", form="epoch", remaining_header="X-Rate-Limit-Remaining")
+
+
+class OktaConnector(RestConnector):
+    """Fields that every stream of Okta has."""
+
+    STREAM_FIELDS = ("domain",)
+
+    class Configuration(RestConnector.Configuration):
+        """`identity` is the organisation's name in its address, `key` an API token of a read-only administrator."""
+
+        domain: str = Field(
+            "okta.com",
+            pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$",
+            description="Where the organisation lives: okta.com, okta-emea.com or oktapreview.com, without its name.",
+        )

@@ -1,0 +1,13 @@
+"""Zoom's report of activities."""
+
+from grove.connectors.zoom import _report
+
+
+class Connector(_report.ZoomConnector):
+    """Sign-ins and sign-outs of an account's users. The app needs the scope report:read:admin.
+
+    Newest first, up to 300 a page.
+    """
+
+    CONNECTOR = "zoom_activities"
+    SOURCE = _report.source("activities", "activity_logs")

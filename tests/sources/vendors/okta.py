@@ -1,0 +1,61 @@
+"""Okta: a bare array, next links in the `Link` header, a polling query that always has one."""
+
+from typing import Any
+
+from grove.connectors.okta.system_log import Connector as SystemLog
+from grove.connectors.okta.users import Connector as Users
+from grove.connectors.rest import times
+
+from ..vendor import NOW, TOKEN, Answered, Asked, RefusedError, Vendor, moment, only
+
+
+class _Okta(Vendor):
+    document = {"key": TOKEN}
+
+    def authorize(self, asked: Asked) -> None:
+        if asked.headers.get("authorization") != f"SSWS {TOKEN}":
+            raise RefusedError(401, {"errorCode": "E0000011", "errorSummary": "Invalid token provided"})
+
+    def limited(self, seconds: int) -> Answered:
+        headers = {"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(NOW.timestamp()) + seconds)}
+        return Answered({"errorCode": "E0000047"}, 429, headers)
+
+
+class SystemLogVendor(_Okta):
+    connector = SystemLog
+    granularity = times.SECOND // 1000
+
+    def entry(self, moment: int, number: int) -> dict[str, Any]:
+        return {"uuid": str(number), "published": times.written(moment, "iso_ms"), "eventType": "user.session.start"}
+
+    def number_of(self, entry: dict[str, Any]) -> int:
+        return int(entry["uuid"])
+
+    def answer(self, asked: Asked) -> Answered:
+        only(asked.query, "since!", "sortOrder!", "limit!", "after")
+        assert asked.path == "/api/v1/logs"
+        assert asked.query["sortOrder"] == "ASCENDING"
+        found = self.between(moment(asked.query["since"]), newest_first=False)
+        start = int(asked.query.get("after", "0"))
+        page = found[start : start + min(int(asked.query["limit"]), 1000)]
+        query = f"since={asked.query['since']}&sortOrder=ASCENDING&limit=1000&after={start + len(page)}"
+        links = f'<{self.url}/api/v1/logs?{asked.query}>; rel="self", <{self.url}/api/v1/logs?{query}>; rel="next"'
+        return Answered(page, headers={"Link": links.replace("'", "%27").replace(" ", "").replace(";rel", "; rel")})
+
+
+class UsersVendor(_Okta):
+    connector = Users
+    first = 450
+    snapshot = True
+
+    def entry(self, moment: int, number: int) -> dict[str, Any]:
+        return {"id": f"{number}", "status": "ACTIVE", "profile": {"login": "ada@example.org"}}
+
+    def answer(self, asked: Asked) -> Answered:
+        only(asked.query, "limit!", "after")
+        assert asked.path == "/api/v1/users"
+        start = int(asked.query.get("after", "0"))
+        found = self.between(None, newest_first=False)
+        end = start + min(int(asked.query["limit"]), 200)
+        headers = {} if end >= len(found) else {"Link": f'<{self.url}/api/v1/users?limit=200&after={end}>; rel="next"'}
+        return Answered(found[start:end], headers=headers)
