@@ -20,6 +20,9 @@ FAULTS = (RESET_BEFORE, RESET_AFTER, SILENT_BEFORE, SILENT_AFTER)
 
 STEP = 1 << 16
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""No reply yet: it asks for the rest of the request."""
+
 
 class Proxy:
     """Forwards `port` to the server's. An exchange is a request, in as many pieces as it comes, and its reply."""
@@ -129,6 +132,8 @@ class Proxy:
                     return
                 if fault != SILENT_BEFORE:
                     server.sendall(data)
+            elif not data.replace(CONTINUE, b""):
+                client.sendall(data)
             else:
                 replied = True
                 if fault == RESET_AFTER:
@@ -150,8 +155,10 @@ def _readable(client: socket.socket, server: socket.socket) -> Iterator[socket.s
 
 
 def _is_whole(request: bytes) -> bool:
-    """Whether all of an HTTP request has come."""
+    """Whether all of an HTTP request has come, or all that comes before a reply."""
     head, end, body = request.partition(b"\r\n\r\n")
+    if b"\r\nexpect: 100-continue" in head.lower():
+        return bool(end)
     length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
     return bool(end) and len(body) >= (int(length[1]) if length else 0)
 

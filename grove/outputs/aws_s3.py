@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from blake3 import blake3
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -153,14 +154,14 @@ class Handler(BaseOutput):
         found = self._hash_of(staged)
         if found is None or failure.code == _CONFLICT:
             return False
-        if failure.code == _TAKEN:
-            if found != staged["blake3"]:
-                raise AccessException(
-                    f"{staged['path']} is committed, but another object has that name. Move that one elsewhere, then "
-                    "run again."
-                )
+        if failure.code == _TAKEN and found == staged["blake3"]:
             # Another attempt at this page has delivered it.
             self.discard(staged)
+        elif failure.code == _TAKEN and self._is_staged(staged):
+            raise AccessException(
+                f"{staged['path']} is committed, but another object has that name. Move that one elsewhere, then run "
+                "again."
+            )
         return True
 
     def _judge(self, staged: dict[str, Any], failure: RequestError) -> None:
@@ -199,6 +200,16 @@ class Handler(BaseOutput):
                 return err
             raise
         return None
+
+    def _is_staged(self, staged: dict[str, Any]) -> bool:
+        """Whether the upload is there, to be completed or aborted."""
+        try:
+            self._call("list_parts", staged["bucket"], staged["key"], UploadId=staged["upload"])
+        except RequestError as err:
+            if err.code != _GONE:
+                raise
+            return False
+        return True
 
     def _hash_of(self, staged: dict[str, Any]) -> str | None:
         """The hash that the object with this name carries, empty where it has none; None where nothing is seen."""
@@ -290,7 +301,7 @@ class Handler(BaseOutput):
                     raise
             self._access.renew(client)
             return getattr(self._access.client(), operation)(**target, **arguments)
-        except (ClientError, BotoCoreError, ValueError) as err:
+        except (ClientError, BotoCoreError, ResponseParserError, ValueError) as err:
             code = _code(err)
             place = "/".join(("s3:/", *target.values()))
             raise RequestError(f"{place}: {err}. {_advice(code)}", code) from err
@@ -331,8 +342,8 @@ def _advice(code: str) -> str:
         return f"Check the credentials: {ENV_PREFIX}AWS_ACCESS_KEY_ID and the rest, or those that AWS tools use."
     if code in _DENIED:
         return (
-            "Grant s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on the objects, and "
-            "s3:ListBucketMultipartUploads on the bucket."
+            "Grant s3:PutObject, s3:GetObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the objects, "
+            "and s3:ListBucketMultipartUploads on the bucket."
         )
     if code in _NO_BUCKET:
         return f"Check {ENV_PREFIX}BUCKET, {ENV_PREFIX}BUCKET_REGION and {ENV_PREFIX}ENDPOINT_URL."
