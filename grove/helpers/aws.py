@@ -53,6 +53,23 @@ class Access:
                     found = _clients[self] = self._make()
         return found
 
+    def call(self, operation: str, **parameters: Any) -> Any:
+        """The answer to a request, which is made again with new credentials where those at hand have expired.
+
+        Raises what botocore raises. It repeats what is throttled, or fails on the way, ATTEMPTS times in all.
+        """
+        from botocore.exceptions import ClientError
+
+        client = self.client()
+        try:
+            return getattr(client, operation)(**parameters)
+        except ClientError as err:
+            if err.response["Error"]["Code"] not in EXPIRED:
+                raise
+        # Refused before anything was done, so it can be sent again.
+        self.renew(client)
+        return getattr(self.client(), operation)(**parameters)
+
     def renew(self, expired: Any) -> None:
         """Sign in anew for the next call, unless another thread has already replaced the client `expired`."""
         with _guard:

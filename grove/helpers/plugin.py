@@ -10,7 +10,14 @@ from grove.exceptions import ConfigurationException
 from grove.helpers import migration
 
 # What a missing module says about the extra that brings it.
-_EXTRAS = {"boto3": "aws", "botocore": "aws", "confluent_kafka": "kafka", "redis": "redis", "rich": "cli"}
+_EXTRAS = {
+    "boto3": "aws",
+    "botocore": "aws",
+    "confluent_kafka": "kafka",
+    "hvac": "vault",
+    "redis": "redis",
+    "rich": "cli",
+}
 
 _lock = threading.Lock()
 

@@ -2,6 +2,7 @@
 
 import abc
 import logging
+from collections.abc import Callable
 
 from grove.exceptions import AccessException, DataFormatException, GroveException
 from grove.logging import register_secret
@@ -24,14 +25,23 @@ class BaseSecret(abc.ABC):
         secret.
         """
 
+    def reading(self) -> Callable[[str], str]:
+        """What `load()` asks for the secrets of one document: `get`.
+
+        A store in which several secrets lie in one place gives something that asks for each place once: what is issued
+        anew for every request, a user name and its password say, has to come from one answer.
+        """
+        return self.get
+
     def load(self, config: ConnectorConfig) -> ConnectorConfig:
         """Fill the fields that `config.secrets` names, decoded as `config.encoding` says; returns `config`.
 
         Errors as `get()`, or DataFormatException; they name the document and the field, never the value.
         """
+        get = self.reading()
         for field, locator in config.secrets.items():
             try:
-                value = self.get(locator)
+                value = get(locator)
             except GroveException as err:
                 # A handler's own kind of error may need more than a message to be made.
                 kind = type(err) if type(err).__module__ == GroveException.__module__ else AccessException
