@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from grove.exceptions import AccessException, ConflictError, CorruptStateError
 __all__ = ["Closed", "Environment", "close", "environment"]
 
 MAP_LIMIT = 1 << 40
+
+# How many of the slots for readers, which all processes share, this one uses at a time.
+READERS = 64
+
+# What a killed process was reading keeps its pages from being used again until somebody looks; seconds between that.
+LOOK_FOR_DEAD_READERS = 300.0
 
 
 class Closed(Exception):
@@ -52,7 +59,10 @@ class Environment:
         self._writer_left = threading.Condition(guard)
         self._readers_changed = threading.Condition(guard)
         self._guard = guard
+        self._slots = threading.Semaphore(READERS)
+        self._looked_at = time.monotonic()
         self._writing = False
+        self._claims = 0
         self._reading = 0
         self._barred = False
 
@@ -66,15 +76,16 @@ class Environment:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Any]:
         """A read transaction. Closed before it begins; errors of LMDB as what they mean."""
-        txn = self._begin()
-        try:
-            with txn:
-                try:
-                    yield txn
-                except lmdb.Error as err:
-                    raise trouble(err, self.path) from err
-        finally:
-            self._end_reading()
+        with self._slots:
+            txn = self._begin()
+            try:
+                with txn:
+                    try:
+                        yield txn
+                    except lmdb.Error as err:
+                        raise trouble(err, self.path) from err
+            finally:
+                self._end_reading()
 
     def _begin(self) -> Any:
         """A read transaction, counted until `_end_reading`."""
@@ -117,7 +128,7 @@ class Environment:
         try:
             with self._guard:
                 self._queue.append(request)
-                self._writer_left.wait_for(lambda: request.done or not self._writing)
+                self._writer_left.wait_for(lambda: request.done or not (self._writing or self._claims))
                 if not request.done:
                     leads = self._writing = True
             if leads:
@@ -151,6 +162,9 @@ class Environment:
     def _commit(self, requests: list[_Request]) -> None:
         if self.closed:
             raise Closed
+        if time.monotonic() - self._looked_at > LOOK_FOR_DEAD_READERS:
+            self._env.reader_check()
+            self._looked_at = time.monotonic()
         for _ in range(RESIZES):
             try:
                 with self._env.begin(write=True) as txn:
@@ -195,11 +209,16 @@ class Environment:
 
     @contextlib.contextmanager
     def _as_writer(self) -> Iterator[None]:
+        """Be the writer, before anybody who has something to commit."""
         writes = False
         try:
             with self._guard:
-                self._writer_left.wait_for(lambda: not self._writing)
-                writes = self._writing = True
+                self._claims += 1
+                try:
+                    self._writer_left.wait_for(lambda: not self._writing)
+                    writes = self._writing = True
+                finally:
+                    self._claims -= 1
             yield
         finally:
             if writes:

@@ -1,5 +1,7 @@
-"""Servers that the tests of this folder share."""
+"""Servers and folders that the tests of this folder share."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +23,11 @@ def aws_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running stand-in for AWS. Tests keep apart by table."""
     with running(make_aws_server(tmp_path_factory.mktemp("aws"))) as server:
         yield server
+
+
+@pytest.fixture
+def shm() -> Iterator[Path]:
+    """A folder in memory, where there is some to be had, for tests that would wait for the disk thousands of times."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory, prefix="grove-") as folder:
+        yield Path(folder)
