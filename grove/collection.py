@@ -122,7 +122,7 @@ class Collection:
             self._recover(lease)
             self._loose = self.state.loose()
             if self.stream.lookback:
-                self._lookback = Lookback(self._cache, self.state.key, self.stream.lookback, self.state.get(LOOKBACK))
+                self._lookback = self.state.lookback(self.stream.lookback)
         except BaseException:
             self.lease = None
             lease.give_back({}, clean=False)
@@ -276,9 +276,8 @@ class Collection:
         kept = []
         for index, digest in enumerate(hashes):
             pointer = page.kept_pointers[index]
-            if lookback.known(pointer, digest):
-                if pointer is not None:
-                    self._seen.add(pointer, (digest,))
+            if pointer is not None and lookback.known(pointer, digest):
+                self._seen.add(pointer, (digest,))
             else:
                 kept.append(index)
         page.kept = [page.kept[index] for index in kept]
@@ -290,14 +289,18 @@ class Collection:
     def write(self, descriptor: str, data: bytes, part: int) -> None:
         """Hand one object of this page to the output, under the number its commit will have."""
         self.wrote = True
-        self.delivery.write(
-            descriptor,
-            data,
-            part=part,
-            sequence=self.state.sequence + 1,
-            epoch=self.state.epoch,
-            moment=clock.now(),
-        )
+        try:
+            self.delivery.write(
+                descriptor,
+                data,
+                part=part,
+                sequence=self.state.sequence + 1,
+                epoch=self.state.epoch,
+                moment=clock.now(),
+            )
+        except BaseException as err:
+            self.fail(err)
+            raise
 
     def commit(self, page: Page | None, log_order: str, cursor: str | None) -> None:
         """Move the stream past `page` (None: nothing but what was written, and `cursor`), then publish."""
@@ -321,7 +324,8 @@ class Collection:
     def _remember(self, page: Page) -> None:
         if page.hashes is not None:
             self._seen.remember_hashes(page.kept_pointers, page.hashes)
-        elif page.encoded is not None:
+        else:
+            assert page.encoded is not None, "what is new in a page is encoded before it is committed"
             self._seen.remember(page.kept_pointers, page.encoded)
 
     def move(self, pointer: str | None, log_order: str) -> None:
@@ -346,7 +350,7 @@ class Collection:
 
     def finish(self, log_order: str) -> None:
         """The collection has ended, without an error and completely: close what was open."""
-        change = self.progress(log_order).finish(complete=True)
+        change = self.progress(log_order).finish()
         if change is not None:
             self._commit(self._changes(change))
 
@@ -376,6 +380,13 @@ class Collection:
     def _commit(self, changes: dict[str, str | None]) -> None:
         # The run may have been revoked since its page was begun.
         self.check()
+        try:
+            self._commit_and_publish(changes)
+        except BaseException as err:
+            self.fail(err)
+            raise
+
+    def _commit_and_publish(self, changes: dict[str, str | None]) -> None:
         delivery = self.delivery
         changes[LOOSE] = encode_loose(self._loose)
         extra: dict[Key, str | None] = {}
@@ -406,8 +417,8 @@ class Collection:
         """A page has failed: poison the run, and remove what was staged where it was certainly not committed."""
         if self.poison is None:
             self.poison = err
-        if isinstance(err, Exception) and self._delivery is not None and not self._may_be_committed:
-            self._delivery.abandon()
+        if isinstance(err, Exception) and not self._may_be_committed:
+            self.delivery.abandon()
 
     # --- the end ---
 
@@ -425,13 +436,12 @@ class Collection:
     def end(self, changes: dict[str, str | None]) -> None:
         """Give the lease back, with `changes`. What is published by then need not be remembered any longer."""
         lease = self.lease
-        if lease is None:
-            return
+        assert lease is not None, "only a run that holds its lease has an end"
         self.lease = None
         clean = False
         try:
-            if self.poison is None and self._delivery is not None and not self._delivery.unfinished:
-                self._delivery.settle()
+            if self.poison is None and not self.delivery.unfinished:
+                self.delivery.settle()
                 changes = {**changes, PENDING: None}
                 clean = self._swept
         finally:

@@ -7,10 +7,11 @@ batch: it is refused unless the epoch is still ours and the sequence the one tha
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from grove.caches import BaseCache, Batch, Key
 from grove.constants import (
@@ -29,9 +30,12 @@ from grove.exceptions import (
     GroveException,
     NotFoundException,
 )
+from grove.lookback import Lookback
 from grove.window import Boundary, Interval, decode_intervals, encode_intervals
 
 __all__ = ["KINDS", "StreamState", "store_id"]
+
+T = TypeVar("T")
 
 BOUNDARY = "boundary"
 CURSOR = "cursor"
@@ -120,8 +124,8 @@ class StreamState:
         self._inherited = {}
         if self._earlier_key_of is not None and not any(found):
             self._inherit()
-        self.epoch = self._number(EPOCH)
-        self.sequence = self._number(SEQUENCE)
+        self.epoch = self._decoded(EPOCH, int, 0)
+        self.sequence = self._decoded(SEQUENCE, int, 0)
         if self.values[CACHE_KEY_POINTER] == "":
             raise self._corrupt(CACHE_KEY_POINTER, "it is empty")
 
@@ -141,40 +145,32 @@ class StreamState:
 
     def boundary(self) -> Boundary:
         """The hashes at the pointer; none where they were kept for another pointer."""
-        text = self.values.get(BOUNDARY)
-        if text is None:
-            return Boundary()
-        found: Boundary = self._decoded(BOUNDARY, Boundary.decode, text)
+        found = self._decoded(BOUNDARY, Boundary.decode, Boundary())
         return found if found.pointer == self.values.get(CACHE_KEY_POINTER) else Boundary()
 
     def intervals(self) -> list[Interval]:
         """What unfinished collections have delivered, with the window of an older deployment as one more."""
-        text = self.values.get(INTERVALS)
-        if text is not None:
-            found: list[Interval] = self._decoded(INTERVALS, decode_intervals, text)
-            return found
         start, end = self.values.get(CACHE_KEY_WINDOW_START), self.values.get(CACHE_KEY_WINDOW_END)
-        return [Interval(start, end)] if start and end else []
+        return self._decoded(INTERVALS, decode_intervals, [Interval(start, end)] if start and end else [])
 
     def legacy_hashes(self) -> set[str]:
         """md5 digests which an older deployment kept for the pointer; honoured until the first boundary."""
-        text = self.values.get(CACHE_KEY_SEEN)
-        if text is None or self.values.get(BOUNDARY) is not None:
+        if self.values.get(BOUNDARY) is not None:
             return set()
-        found: set[str] = self._decoded(CACHE_KEY_SEEN, _strings, text)
-        return found
+        return self._decoded(CACHE_KEY_SEEN, _strings, set())
 
     def loose(self) -> dict[str, None]:
         """Hashes of entries that had no pointer, oldest first."""
-        text = self.values.get(LOOSE)
-        found: dict[str, None] = self._decoded(LOOSE, _ordered, text) if text is not None else {}
-        return found
+        return self._decoded(LOOSE, _ordered, {})
+
+    def lookback(self, seconds: float) -> Lookback:
+        """What was delivered within that many seconds before the pointer."""
+        made = functools.partial(Lookback, self.cache, self.key, seconds)
+        return self._decoded(LOOKBACK, made, made(None))
 
     def pending(self) -> list[dict[str, Any]]:
         """Objects that are committed and may not be visible yet."""
-        text = self.values.get(PENDING)
-        found: list[dict[str, Any]] = self._decoded(PENDING, _records, text) if text is not None else []
-        return found
+        return self._decoded(PENDING, _records, [])
 
     # --- writing ---
 
@@ -262,17 +258,13 @@ class StreamState:
             f"Stream {self.stream} is held by another process, which has moved it on; nothing was changed."
         )
 
-    def _number(self, kind: str) -> int:
+    def _decoded(self, kind: str, decode: Callable[[str], T], absent: T) -> T:
         text = self.values.get(kind)
         if text is None:
-            return 0
-        found: int = self._decoded(kind, int, text)
-        return found
-
-    def _decoded(self, kind: str, decode: Callable[[str], Any], text: str) -> Any:
+            return absent
         try:
             return decode(text)
-        except (ValueError, KeyError, TypeError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise self._corrupt(kind, "it cannot be read") from err
 
     def _corrupt(self, kind: str, why: str) -> CorruptStateError:

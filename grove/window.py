@@ -121,7 +121,7 @@ class Progress(Protocol):
     def covered(self, pointers: Sequence[str | None], indexes: list[int], lookback: int) -> list[int]: ...
     def advance(self, pointers: Sequence[str | None], kept: Sequence[str | None]) -> Change: ...
     def moved(self, pointer: str | None) -> None: ...
-    def finish(self, complete: bool) -> Change | None: ...
+    def finish(self) -> Change | None: ...
 
 
 def _known(pointers: Iterable[str | None]) -> list[str]:
@@ -149,10 +149,8 @@ class OldestFirst:
         return indexes
 
     def advance(self, pointers: Sequence[str | None], kept: Sequence[str | None]) -> Change:
-        """What to commit with a page: `pointers` of all its entries, `kept` of those that were new."""
+        """What to commit with a page: `pointers` of all its entries (one at least), `kept` of those that were new."""
         everything = _known(pointers)
-        if not everything:
-            return Change()
         span = order(everything)
         change = Change()
         if span is None:
@@ -170,9 +168,9 @@ class OldestFirst:
         self.pointer = self.shown = pointer
         self._boundary = Boundary()
 
-    def finish(self, complete: bool) -> Change | None:
-        """Let a held pointer go once the collection has ended."""
-        if not (complete and self._held):
+    def finish(self) -> Change | None:
+        """The collection is complete: let a held pointer go."""
+        if not self._held:
             return None
         self._held = False
         change = Change()
@@ -212,7 +210,7 @@ class NewestFirst:
         self._boundary = boundary
         self._seen = seen
         self._earlier = intervals
-        self._spans = _disjoint(intervals)
+        self._spans = _searchable(intervals)
         self._active: Interval | None = None
         self._low: tuple[int, int] | None = None
         self._trusted = True
@@ -224,27 +222,29 @@ class NewestFirst:
         Only what lies strictly inside an interval is known without its hash; `lookback` (in the unit of the
         pointers) keeps the newest part out of it, where late entries are still expected.
         """
-        if not self._spans:
+        spans = self._spans
+        if spans is None:
             return indexes
         horizon = None
         if lookback:
             span = order(_known(pointers))
+            if span is None:
+                # How new they are cannot be told.
+                return indexes
             newest = rank(self.newest) if self.newest is not None else None
-            if span is not None:
-                horizon = max(span.high_rank, newest[1] if newest else span.high_rank) - lookback
+            high = newest[1] if newest is not None and newest[0] == span.kind else span.high_rank
+            horizon = max(high, span.high_rank) - lookback
         kept = []
         for index in indexes:
             pointer = pointers[index]
             place = rank(pointer) if pointer is not None else None
-            if place is None or (horizon is not None and place[1] >= horizon) or not self._inside(place):
+            if place is None or (horizon is not None and place[1] >= horizon) or not spans.inside(place):
                 kept.append(index)
         return kept
 
     def advance(self, pointers: Sequence[str | None], kept: Sequence[str | None]) -> Change:
-        """What to commit with a page: `pointers` of all its entries, `kept` of those that were new."""
+        """What to commit with a page: `pointers` of all its entries (one at least), `kept` of those that were new."""
         everything = _known(pointers)
-        if not everything:
-            return Change()
         span = order(everything)
         if span is None:
             # Opaque pointers: the first entry is the newest, and there are no intervals to keep.
@@ -263,10 +263,8 @@ class NewestFirst:
         self.pointer = self.shown = pointer
         self._boundary = Boundary()
 
-    def finish(self, complete: bool) -> Change | None:
-        """Close the collection: the pointer becomes the newest entry, and no interval stays open."""
-        if not complete:
-            return None
+    def finish(self) -> Change:
+        """The collection is complete: the pointer becomes the newest entry, and no interval stays open."""
         newest = self.newest
         for span in self._earlier:
             newest = later(span.high, newest)
@@ -282,24 +280,17 @@ class NewestFirst:
         self.intervals = []
         return change
 
-    def _inside(self, place: tuple[int, int]) -> bool:
-        if self._spans is None:
-            return False
-        lows, highs, kind = self._spans
-        if place[0] != kind:
-            return False
-        index = bisect_left(lows, place[1]) - 1
-        return index >= 0 and lows[index] < place[1] < highs[index]
-
     def _breaks_order(self, span: Order, fresh: Order | None) -> bool:
-        above = (
-            fresh is not None
-            and self._low is not None
-            and (fresh.kind != self._low[0] or fresh.high_rank > self._low[1])
-        )
-        broken = above or not span.descending
-        if self._low is None or span.kind != self._low[0] or span.low_rank < self._low[1]:
-            self._low = (span.kind, span.low_rank)
+        low, place = self._low, (span.kind, span.low_rank)
+        broken = not span.descending
+        if low is None:
+            self._low = place
+        elif span.kind != low[0]:
+            broken = True
+        else:
+            # What was delivered before may come again anywhere.
+            broken = broken or (fresh is not None and fresh.high_rank > low[1])
+            self._low = min(low, place)
         first = broken and self._trusted
         self._trusted = self._trusted and not broken
         return first
@@ -349,32 +340,41 @@ def merge(active: Interval, earlier: list[Interval]) -> list[Interval]:
     joined = Interval(active.high, active.low, active.high_hashes, active.low_hashes)
     rest: list[Interval] = []
     mine = joined.ranks()
+    assert mine is not None, "only pages whose pointers compare extend an interval"
+    kind, low, high = mine
     for span in earlier:
         theirs = span.ranks()
-        if mine is None or theirs is None or mine[0] != theirs[0]:
+        if theirs is None or theirs[0] != kind or theirs[2] <= low or theirs[1] >= high:
             rest.append(span)
             continue
-        kind, low, high = mine
         _, their_low, their_high = theirs
-        if low < their_high and their_low < high:
-            if their_low < low:
-                joined.low, joined.low_hashes, low = span.low, span.low_hashes, their_low
-            if their_high > high:
-                joined.high, joined.high_hashes, high = span.high, span.high_hashes, their_high
-            mine = (kind, low, high)
-        else:
-            rest.append(span)
-    result = [joined, *rest]
-    if mine is not None:
-        result.sort(key=lambda span: (span.ranks() or (0, 0, 0))[2], reverse=True)
-    return result
+        if their_low < low:
+            joined.low, joined.low_hashes, low = span.low, span.low_hashes, their_low
+        if their_high > high:
+            joined.high, joined.high_hashes, high = span.high, span.high_hashes, their_high
+    return sorted([joined, *rest], key=lambda span: (span.ranks() or (0, 0, 0))[2], reverse=True)
 
 
-def _disjoint(intervals: list[Interval]) -> tuple[list[int], list[int], int] | None:
-    """Sorted lower and upper ranks of `intervals`, for a binary search; None where there is nothing to find."""
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """Disjoint intervals of one kind of pointer, as sorted ranks, for a binary search."""
+
+    kind: int
+    lows: list[int]
+    highs: list[int]
+
+    def inside(self, place: tuple[int, int]) -> bool:
+        """Whether (kind, rank) lies strictly inside one of them."""
+        kind, rank_ = place
+        index = bisect_left(self.lows, rank_) - 1
+        return kind == self.kind and index >= 0 and rank_ < self.highs[index]
+
+
+def _searchable(intervals: list[Interval]) -> _Spans | None:
+    """The `intervals` whose ends compare; None where there are none."""
     ranks = [found for span in intervals if (found := span.ranks()) is not None]
     if not ranks:
         return None
     kind = ranks[0][0]
     spans = sorted((low, high) for found, low, high in ranks if found == kind)
-    return [low for low, _ in spans], [high for _, high in spans], kind
+    return _Spans(kind, [low for low, _ in spans], [high for _, high in spans])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from grove.exceptions import AccessException
 from grove.recovery import recover_unconfigured
 from tests.engine.conftest import Scripted, plain
 
@@ -50,6 +51,39 @@ def test_a_cache_that_cannot_be_searched_recovers_nothing(output):
     from grove.caches import BaseCache
 
     assert recover_unconfigured(BaseCache(), output, set(), 300) == 0
+
+
+def test_where_the_search_fails_it_is_said_and_nothing_else_happens(cache, output, monkeypatch, caplog):
+    def refuse(prefix):
+        raise AccessException("made up")
+
+    monkeypatch.setattr(cache, "scan", refuse)
+    assert recover_unconfigured(cache, output, set(), 300) == 0
+    (record,) = caplog.records
+    assert (record.levelname, record.exception) == ("WARNING", "made up")
+
+
+def test_what_cannot_be_finished_is_said_and_keeps_no_other_stream_from_it(
+    make, cache, output, delivered, monkeypatch, caplog
+):
+    connector = die_before_publishing(make, output, monkeypatch)
+    die_before_publishing(make, output, monkeypatch, identity="other")
+    real = output.publish
+
+    def publish(staged):
+        if "/corp/" in staged["path"]:
+            raise AccessException("made up: it cannot be renamed")
+        real(staged)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "publish", publish)
+        assert recover_unconfigured(cache, output, set(), 300) == 1
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "cannot be renamed" in record.exception
+    assert (record.stream, record.operation) == (connector.configuration.reference(), "all")
+    assert len(delivered()) == 1
+    assert recover_unconfigured(cache, output, set(), 300) == 1
+    assert len(delivered()) == 2
 
 
 def test_collecting_once_finishes_what_removed_streams_left(tmp_path, monkeypatch):

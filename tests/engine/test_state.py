@@ -54,6 +54,16 @@ def test_a_record_that_cannot_be_used_stops_its_stream_and_says_which(make, cach
     assert stored(cache, connector, "execution_lock") is None
 
 
+@pytest.mark.parametrize("text", ["broken", "{}", "[]", '{"kind": 1, "width": 9, "buckets": []}'])
+def test_an_index_of_the_lookback_that_cannot_be_used_is_an_error(make, cache, delivered, text):
+    connector = make(run=False, pages=[[{"at": 1}]], lookback=60)
+    cache.set(connector.cache_key("lookback"), "all", text)
+    connector.run()
+    assert isinstance(connector.failure, CorruptStateError)
+    assert "cached lookback" in str(connector.failure)
+    assert delivered() == []
+
+
 def test_hashes_of_an_older_deployment_that_cannot_be_read_are_an_error(make, cache, delivered):
     connector = make(run=False, pages=[[{"at": 2}]])
     cache.set(connector.cache_key("pointer"), "all", "1")
@@ -232,9 +242,8 @@ def test_two_that_take_the_same_epoch_are_told_apart(cache, monkeypatch):
 
 
 def moving_in(cache):
-    made = state(cache)
-    made._earlier_key_of = lambda kind: f"{kind}.before"
-    return Lease(made, 300.0, 3600.0)
+    found = StreamState(cache, lambda kind: f"{kind}.scripted.corp", "all", lambda kind: f"{kind}.before")
+    return Lease(found, 300.0, 3600.0)
 
 
 def test_state_under_earlier_keys_moves_with_the_first_lease_and_not_before(cache):
