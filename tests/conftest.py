@@ -3,15 +3,18 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import botocore.endpoint
 import hypothesis
 import pytest
 
 from grove import _core
 from grove.helpers import aws
-from tests.servers import Server, make_aws_server, running
+from tests.servers import Server, free_port, make_aws_server, running
+from tests.ssm_link import Link
 
 # No deadlines: a busy machine is no defect. A failing example can be repeated from what is printed.
 hypothesis.settings.register_profile("grove", deadline=None, print_blob=True)
@@ -54,3 +57,19 @@ def ssm(moto: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     yield client
     client.close()
     aws._forget_clients()
+
+
+@pytest.fixture
+def ssm_link(ssm: Any, moto: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
+    """What lies between the handlers of this test and the parameter store; nobody waits between two attempts."""
+    waits: list[float] = []
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=waits.append))
+    with Link(moto, waits) as link:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", link.url)
+        yield link
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of loopback that nobody listens at."""
+    return free_port()

@@ -7,6 +7,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from grove.logging import register_secret
+
 __all__ = ["EXPIRED", "Access", "Keys"]
 
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -92,11 +94,23 @@ class Access:
             response_checksum_validation="when_required",
         )
         if self.role:
-            sts = session.client("sts", region_name=region, config=config)
-            issued = sts.assume_role(RoleArn=self.role, RoleSessionName=self.session_name)["Credentials"]
-            keys = Keys(issued["AccessKeyId"], issued["SecretAccessKey"], issued["SessionToken"])
+            keys = self._assumed(session.client("sts", region_name=region, config=config))
             session = boto3.session.Session(**_named(keys))
         return session.client(self.service, region_name=region, endpoint_url=self.endpoint, config=config)
+
+    def _assumed(self, sts: Any) -> Keys:
+        """The keys of a session of the role."""
+        from botocore.exceptions import HTTPClientError
+        from botocore.parsers import ResponseParserError
+
+        try:
+            issued = sts.assume_role(RoleArn=self.role, RoleSessionName=self.session_name)["Credentials"]
+        except ResponseParserError:
+            # Not chained: that error quotes the answer, and so perhaps the keys.
+            raise HTTPClientError(error="the answer of STS to AssumeRole cannot be read") from None
+        register_secret(issued["SecretAccessKey"])
+        register_secret(issued["SessionToken"])
+        return Keys(issued["AccessKeyId"], issued["SecretAccessKey"], issued["SessionToken"])
 
 
 def _named(keys: Keys | None) -> dict[str, str | None]:

@@ -46,7 +46,8 @@ class ParameterStore:
 
         NotFoundException where there is none.
         """
-        found = self._call(f"The SSM parameter {name!r}", "get_parameter", Name=name, WithDecryption=True)
+        what = f"The SSM parameter {name!r}"
+        found = self._call(what, "get_parameter", "Parameter", Name=name, WithDecryption=True)
         value: str = found["Parameter"]["Value"]
         return value
 
@@ -66,7 +67,7 @@ class ParameterStore:
         what = f"The SSM parameters below {path!r}"
         request: dict[str, Any] = {"Path": path, "Recursive": True, "WithDecryption": decrypted}
         while True:
-            page = self._call(what, "get_parameters_by_path", **request)
+            page = self._call(what, "get_parameters_by_path", "Parameters", **request)
             yield from page["Parameters"]
             # A page may be empty without being the last one.
             token = page.get("NextToken")
@@ -84,15 +85,22 @@ class ParameterStore:
         except (AccessException, NotFoundException) as err:
             return {**listed, "Value": None, "Problem": str(err)}
 
-    def _call(self, what: str, operation: str, **parameters: Any) -> Any:
+    def _call(self, what: str, operation: str, part: str, **parameters: Any) -> Any:
+        """The answer to a request, which has that `part`."""
         try:
-            return self._access.call(operation, **parameters)
-        except (ClientError, BotoCoreError, ResponseParserError, ValueError) as err:
+            answer = self._access.call(operation, **parameters)
+            if part in answer:
+                return answer
+        except ResponseParserError:
+            # Not chained, nor told: that error quotes the answer, and so perhaps a secret.
+            pass
+        except (ClientError, BotoCoreError, ValueError) as err:
             code = _code(err)
             if code in _MISSING:
                 raise NotFoundException(f"{what} does not exist.") from err
             advice = " Grant ssm:GetParameter and ssm:GetParametersByPath, and kms:Decrypt." if code in _DENIED else ""
             raise AccessException(f"{what} cannot be read: {err}.{advice}") from err
+        raise AccessException(f"{what} cannot be read: what answers is not the parameter store.")
 
 
 def _code(err: BaseException | None) -> str:
