@@ -12,6 +12,7 @@ from grove.__about__ import __version__
 # is quick.
 _COMMANDS = {
     "run": ("grove.cli.run:run", "Collect every stream that is due, once (the same as no command at all)."),
+    "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
     "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
     "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import math
 import os
 import threading
 from abc import abstractmethod
@@ -29,7 +30,6 @@ from grove.constants import (
     ENV_GROVE_LOCK_DURATION,
     ENV_GROVE_OUTPUT_HANDLER,
     PLUGIN_GROUP_CACHE,
-    PLUGIN_GROUP_OUTPUT,
     PLUGIN_GROUP_PROCESSOR,
     REVERSE_CHRONOLOGICAL,
 )
@@ -47,6 +47,7 @@ from grove.lookback import earlier_pointer
 from grove.models import ConnectorConfig, OutputStream, attribute_name
 from grove.outputs import BaseOutput
 from grove.outputs._adapter import overrides_serialize
+from grove.outputs._several import load as load_output
 from grove.processors import BaseProcessor
 from grove.state import BOUNDARY, CURSOR
 from grove.window import Boundary
@@ -130,10 +131,8 @@ class BaseConnector:
         self._next: str | None = None
         self._asked_lookback = False
         self._path = _core.pointer_path("@")
-        self._cache: BaseCache = cache or _handler(ENV_GROVE_CACHE_HANDLER, DEFAULT_CACHE_HANDLER, PLUGIN_GROUP_CACHE)
-        self._output: BaseOutput = output or _handler(
-            ENV_GROVE_OUTPUT_HANDLER, DEFAULT_OUTPUT_HANDLER, PLUGIN_GROUP_OUTPUT
-        )
+        self._cache: BaseCache = cache or _usual_cache()
+        self._output: BaseOutput = output or _usual_output()
         self._processors: list[BaseProcessor] = [
             plugin.load_handler(item.processor, PLUGIN_GROUP_PROCESSOR, item) for item in config.processors
         ]
@@ -315,8 +314,7 @@ class BaseConnector:
             raise StoppedError(f"Stream {self.name} was asked to stop.")
         run = self._held()
         run.check()
-        if run.lease is not None:
-            run.lease.touch()
+        run.touch()
         if not entries and cursor is None:
             self.logger.debug("No log entries to save.")
             return
@@ -560,8 +558,7 @@ class BaseConnector:
         NotFoundException where there is none. Setting it is a commit of its own; an empty string clears it.
         """
         run = self._view()
-        if run.lease is not None:
-            run.lease.touch()
+        run.touch()
         found = run.progress(self.LOG_ORDER).shown
         if found is None:
             raise NotFoundException(f"Stream {self.name} has no pointer yet.")
@@ -698,15 +695,23 @@ def _lock_duration() -> float:
         seconds = float(text) if text else float(DEFAULT_LOCK_DURATION)
     except ValueError:
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise ConfigurationException(f"{ENV_GROVE_LOCK_DURATION} is {text!r}; it has to be a number of seconds.")
     return seconds
 
 
-def _handler(variable: str, default: str, group: str) -> Any:
-    handler = plugin.load_handler(os.environ.get(variable, default), group)
-    handler.setup()
-    return handler
+def _usual_cache() -> BaseCache:
+    cache: BaseCache = plugin.load_handler(
+        os.environ.get(ENV_GROVE_CACHE_HANDLER, DEFAULT_CACHE_HANDLER), PLUGIN_GROUP_CACHE
+    )
+    cache.setup()
+    return cache
+
+
+def _usual_output() -> BaseOutput:
+    output = load_output(os.environ.get(ENV_GROVE_OUTPUT_HANDLER, DEFAULT_OUTPUT_HANDLER))
+    output.setup()
+    return output
 
 
 def _encode(entries: list[Any], metadata: dict[str, Any]) -> _core.EncodedPage:

@@ -82,10 +82,10 @@ class Connector(RestConnector):
     CONNECTOR = "http_json"
 
     class Configuration(ConnectorConfig):
-        """`pointer_path`: JMESPath to the value that orders the entries. `order`: how the API returns them."""
+        """What a document says beside the declarations of its source."""
 
-        pointer_path: Path = Field(min_length=1)
-        order: Literal["oldest_first", "newest_first"]
+        pointer_path: Path = Field(min_length=1, description="JMESPath to the value that orders the entries.")
+        order: Literal["oldest_first", "newest_first"] = Field(description="In which order the API gives them.")
 
     _source: Source | None = None
 

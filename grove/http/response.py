@@ -23,7 +23,8 @@ _UNREAD = object()
 # Every digit is a 0 and everything else a blank, so that a long run of digits can be searched for at memory speed.
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 # orjson reads an integer of more than 64 bits as a float. Digits within a text follow no such character.
-_LONG_INTEGER = re.compile(rb"[\[:,\s]-?[0-9]{19}")
+_LONG = 19
+_BEFORE_A_NUMBER = b"[:, \t\n\r"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([^\s\";]+)", re.IGNORECASE)
 _LINK = re.compile(r"<([^>]*)>((?:[^,<\"]|\"(?:[^\"\\]|\\.)*\")*)")
 _PARAMETER = re.compile(r";\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\";,]*))")
@@ -142,9 +143,15 @@ def _why(err: Exception) -> str:
 
 
 def _has_long_integer(body: bytes) -> bool:
-    if b"0" * 19 not in body.translate(_DIGITS):
-        return False
-    return _LONG_INTEGER.search(body) is not None or body[:1] in b"-0123456789"
+    digits = body.translate(_DIGITS)
+    start = digits.find(b"0" * _LONG)
+    while start >= 0:
+        before = body[:start].removesuffix(b"-") if start < 2 else body[start - 2 : start].removesuffix(b"-")
+        if not before or before[-1] in _BEFORE_A_NUMBER:
+            return True
+        end = digits.find(b" ", start + _LONG)
+        start = digits.find(b"0" * _LONG, end) if end >= 0 else -1
+    return False
 
 
 def _is_charset(name: str) -> bool:

@@ -15,8 +15,9 @@ _PERIODS = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
 class Connector(RestConnector):
     """Rule suites of an organisation's repositories, each with its details; `operation` is pass, fail, bypass or all.
 
-    Newest first. Each entry costs a request of its own: a busy organisation may use up its rate limit. The API goes
-    back an hour, a day, a week or a month; a longer period than configured is asked for where the pointer needs it.
+    `identity` is the organisation's short name, `key` a token that may read its administration. Newest first. Each
+    entry costs a request of its own: a busy organisation may use up its rate limit. The API goes back an hour, a
+    day, a week or a month; a longer period than configured is asked for where the pointer needs it.
     """
 
     CONNECTOR = "github_rulesets"

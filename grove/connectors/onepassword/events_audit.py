@@ -4,7 +4,7 @@ from grove.connectors.onepassword import _events
 
 
 class Connector(_events.OnePasswordConnector):
-    """What administrators and owners did. The token needs access to audit events.
+    """What administrators and owners of a 1Password account did. The token needs access to audit events.
 
     Oldest first, up to 1,000 a page, from the cursor of the last run on. 600 requests a minute, 30,000 an hour.
     """

@@ -4,7 +4,7 @@ from grove.connectors.onepassword import _events
 
 
 class Connector(_events.OnePasswordConnector):
-    """Uses of items in shared vaults. The token needs access to item usages.
+    """Uses of items in the shared vaults of a 1Password account. The token needs access to item usages.
 
     Oldest first, up to 1,000 a page, from the cursor of the last run on. 600 requests a minute, 30,000 an hour.
     """

@@ -4,7 +4,7 @@ from grove.connectors.onepassword import _events
 
 
 class Connector(_events.OnePasswordConnector):
-    """Attempts to sign in. The token needs access to sign-in attempts.
+    """Attempts to sign in to a 1Password account. The token needs access to sign-in attempts.
 
     Oldest first, up to 1,000 a page, from the cursor of the last run on. 600 requests a minute, 30,000 an hour.
     """

@@ -58,7 +58,7 @@ Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class _Declared(BaseModel):
     """Something that a source declares once, and that nothing changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 # --- credentials ---
@@ -238,20 +238,33 @@ class Source(_Declared):
     pointer         the stream's pointer as it is; missing on the first run
     category        the operation, but missing where that is "all"
 
-    All times are seconds. `first_run` is how far back the first run goes, `max_span` how much may be asked for at
-    once, `retention` how long the vendor keeps what it has, `lookback` what a document has that says nothing.
+    A document's own `lookback` goes before the one declared here.
     """
 
     url: str
+    """The address of the first page."""
+
     method: Literal["GET", "POST"] = "GET"
+    """How pages are asked for."""
+
     params: dict[str, Any] = Field(default_factory=dict)
+    """The query."""
+
     headers: dict[str, str] = Field(default_factory=dict)
+    """Headers beside those of `auth`."""
+
     body: Any = None
+    """What a POST sends, as JSON."""
+
     auth: Auth | tuple[Auth, ...] = ()
-    """Where there are several: the first one whose fields the document has."""
+    """Credentials of type `header`, `basic`, `oauth2` or `google`; of several, the first whose fields are there."""
 
     paging: Paging = Field(default_factory=Single)
+    """How pages follow one another: of type `single`, `token`, `link`, `offset`, `page` or `keyset`."""
+
     entries: Path = "@"
+    """JMESPath to the list of entries in an answer."""
+
     entries_optional: bool = False
     """Whether an answer without `entries` is an empty page."""
 
@@ -262,9 +275,16 @@ class Source(_Declared):
     """What becomes of each entry; null leaves it out."""
 
     follow_up: FollowUp | None = None
+    """A further request for each entry."""
+
     rate_limit: RateLimited = Field(default_factory=RateLimited)
+    """How the API says that it was asked too often."""
+
     retry_statuses: tuple[int, ...] = ()
+    """Statuses, beside those that everybody tries again, that pass by themselves."""
+
     read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+    """Seconds of silence after which an answer is given up."""
 
     time_format: TimeFormat = "iso_ms"
     """How `since` and `until` are written."""
@@ -273,10 +293,20 @@ class Source(_Declared):
     """How a pointer is written that no entry has given yet; as `time_format` where this is not said."""
 
     first_run: Seconds = 7 * DAY
+    """How far back the first run goes, in seconds."""
+
     delay: Seconds = 0
+    """How long entries are given to arrive in before they are asked for, in seconds."""
+
     lookback: Seconds = 0
+    """How far before the pointer to ask again for entries that arrive late, in seconds."""
+
     max_span: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How much may be asked for at once, in seconds."""
+
     retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How long the vendor keeps entries, in seconds: a pointer that is older is a gap, and reported."""
+
     trim: bool = False
     """Whether to leave out entries before `since` or after `until`, which the API does not filter exactly.
 

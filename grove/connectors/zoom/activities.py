@@ -4,7 +4,7 @@ from grove.connectors.zoom import _report
 
 
 class Connector(_report.ZoomConnector):
-    """Sign-ins and sign-outs of an account's users. The app needs the scope report:read:admin.
+    """Sign-ins and sign-outs of a Zoom account's users. The app needs the scope report:read:admin.
 
     Newest first, up to 300 a page.
     """

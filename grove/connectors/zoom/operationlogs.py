@@ -4,7 +4,7 @@ from grove.connectors.zoom import _report
 
 
 class Connector(_report.ZoomConnector):
-    """What administrators of an account did. The app needs the scope report:read:admin.
+    """What the administrators of a Zoom account did. The app needs the scope report:read:admin.
 
     Newest first, up to 300 a page.
     """
