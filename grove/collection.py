@@ -28,6 +28,7 @@ from grove.helpers import clock
 from grove.lease import Lease
 from grove.lookback import Lookback, span_of
 from grove.outputs import BaseOutput
+from grove.outputs._several import members
 from grove.state import (
     BOUNDARY,
     CURSOR,
@@ -139,7 +140,9 @@ class Collection:
             name=stream.name,
         )
         # State may wait for a publish only where the payload can be reached from wherever the lease can move.
-        reachable = self._cache.SCOPE != "shared" or getattr(self._output, "SCOPE", None) == "shared"
+        reachable = self._cache.SCOPE != "shared" or all(
+            getattr(output, "SCOPE", None) != "host" for output in members(self._output)
+        )
         self._delivery = Delivery(self._output, target, commit_first=reachable)
         pending = self.state.pending()
         if pending:
@@ -151,6 +154,11 @@ class Collection:
         if lease.unclean is not None:
             following = self.state.sequence + 1
             self._swept = self._delivery.sweep(stream.descriptors, lease.unclean.began(), following, clock.now())
+
+    def touch(self) -> None:
+        """The run has made progress, if it is one; the state may be looked at without the lease."""
+        if self.lease is not None:
+            self.lease.touch()
 
     @property
     def delivery(self) -> Delivery:

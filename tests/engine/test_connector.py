@@ -10,6 +10,7 @@ from grove.caches import Key
 from grove.connectors import BaseConnector
 from grove.constants import CHRONOLOGICAL
 from grove.exceptions import (
+    AccessException,
     ConcurrencyException,
     ConfigurationException,
     DataFormatException,
@@ -514,3 +515,258 @@ def test_a_key_that_holds_no_usable_state_names_the_stream(make, cache):
     connector.run()
     assert connector.outcome == "failed"
     assert cache.read([Key(connector.cache_key("pointer"), "all")]) == ["1"]
+
+
+# --- how a run opens and ends ---
+
+
+def test_a_cache_of_somebody_else_that_breaks_ends_the_run_with_its_traceback(make, cache, monkeypatch, caplog):
+    connector = make(run=False, pages=[entries(1)])
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "read", lambda keys: {}["surprise"])
+        connector.run()
+    assert (connector.outcome, type(connector.failure)) == ("failed", KeyError)
+    assert any(record.exc_info for record in caplog.records)
+    connector.run()
+    assert connector.outcome == "succeeded"
+
+
+@pytest.mark.parametrize("error", [AccessException("made up"), KeyError("surprise")])
+def test_a_lease_that_cannot_be_given_back_is_said_and_the_next_run_goes_on(make, cache, monkeypatch, caplog, error):
+    real = cache.apply
+
+    def apply(batch):
+        if any(key.pk.startswith("last_run.") for key in batch.changes):
+            raise error
+        real(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "apply", apply)
+        connector = make(pages=[entries(1)])
+    assert connector.outcome == "succeeded"
+    (record,) = caplog.records
+    assert bool(record.exc_info) == isinstance(error, KeyError)
+    assert record.identity == "corp"
+    # This process knows that it has let go of it.
+    assert make(pages=[entries(1, 2)]).outcome == "succeeded"
+
+
+def test_a_connector_may_lock_and_unlock_by_itself(make, cache, delivered, frozen):
+    def by_hand(connector):
+        key = (connector.cache_key("execution_lock"), "all")
+        before = cache.get(*key)
+        frozen.advance(60)
+        connector.lock()
+        assert cache.get(*key) > before
+        connector.save(entries(1))
+        connector.unlock()
+        assert cache.read([Key(*key)]) == [None]
+
+    assert make(pages=[by_hand]).outcome == "succeeded"
+    assert make(pages=[lambda connector: connector.unlock(), entries(1, 2)]).outcome == "succeeded"
+    assert plain(delivered()) == [*entries(1), *entries(1, 2)[1:]]
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_lock_duration_that_is_none_is_refused_at_once(make, monkeypatch, text):
+    monkeypatch.setenv("GROVE_LOCK_DURATION", text)
+    with pytest.raises(ConfigurationException, match="GROVE_LOCK_DURATION"):
+        make(run=False)
+
+
+def test_the_lock_duration_can_be_set(make, cache, frozen, monkeypatch):
+    monkeypatch.setenv("GROVE_LOCK_DURATION", "7.5")
+    connector = make(run=False)
+    connector.lock()
+    assert cache.get(connector.cache_key("execution_lock"), "all") == "2025-03-04T10:11:19.500000Z"
+
+
+def test_a_last_run_that_is_no_date_is_none(make, cache):
+    connector = make(run=False)
+    cache.set(connector.cache_key("last_run"), "all", "yesterday")
+    assert connector.due()
+    with pytest.raises(NotFoundException, match="yesterday"):
+        connector.last  # noqa: B018
+
+
+def test_a_connector_that_does_not_ask_for_its_lookback_is_told(make, caplog):
+    caplog.set_level(logging.DEBUG)
+    make(pages=[entries(1)], lookback=60)
+    assert "did not ask" in caplog.text
+    caplog.clear()
+    make(pages=[lambda connector: connector.since, entries(1)], lookback=60)
+    assert "did not ask" not in caplog.text
+
+
+# --- what a subclass may do ---
+
+
+def test_a_class_without_a_name_has_that_of_its_parent():
+    class Child(Scripted):
+        NAME = None
+
+    class Grandchild(Child):
+        pass
+
+    class Both(Scripted):
+        CONNECTOR = "one"
+        NAME = "two"
+
+    assert (Child.CONNECTOR, Grandchild.CONNECTOR) == ("scripted", "scripted")
+    assert (Both.CONNECTOR, Both.NAME) == ("one", "two")
+
+
+def test_an_overridden_deduplication_may_begin_with_ours(make, delivered):
+    class Even(Scripted):
+        def deduplicate_by_hash(self, candidates):
+            return [entry for entry in super().deduplicate_by_hash(candidates) if entry["at"] % 2 == 0]
+
+    make(Even, pages=[entries(1, 2), entries(1, 2, 4)])
+    make(Even, pages=[entries(4, 6)])
+    assert [entry["at"] for entry in delivered()] == [2, 4, 4, 6]
+
+
+def test_an_overridden_process_may_begin_with_the_processors(make, delivered):
+    class Counted(Scripted):
+        def process(self, entries):
+            return [{**entry, "of": len(entries)} for entry in super().process(entries)]
+
+    connector = make(Counted, run=False, pages=[entries(1, 2)])
+    connector._processors = [Counting(BaseProcessor.Configuration(name="counting", processor="x"))]
+    connector.run()
+    assert [entry["of"] for entry in delivered("processed")] == [2, 2]
+
+
+def test_overridden_saving_of_hashes_and_windows_is_called(make, cache):
+    calls = []
+
+    class Old(Newest):
+        def save_hashes(self):
+            calls.append("hashes")
+
+        def save_window_start(self):
+            calls.append("start")
+            super().save_window_start()
+
+        def save_window_end(self):
+            calls.append("end")
+
+    make(Old, pages=[entries(9), entries(8)])
+    assert calls == ["start", "end", "start", "end", "hashes"]
+
+
+def test_windows_can_be_set_and_saved_by_hand(make, cache):
+    connector = make(Newest, run=False)
+    assert (connector.window_start, connector.window_end) == ("", "")
+    connector.window_start, connector.window_end = "9", "5"
+    assert (connector.window_start, connector.window_end) == ("9", "5")
+    view = make(Newest, run=False)
+    assert view.window_start == ""
+    connector.save_window_start()
+    connector.save_window_end()
+    connector.unlock()
+    assert (view.window_start, view.window_end) == ("9", "5")
+    connector.window_end = ""
+    connector.save_window_end()
+    connector.unlock()
+    assert view.window_start == ""
+    assert make(run=False).window_start == ""
+
+
+def test_a_window_that_nobody_set_is_not_saved(make, cache):
+    connector = make(Newest, pages=[lambda connector: connector.save_window_start(), entries(9)])
+    assert connector.outcome == "succeeded"
+    assert cache.get(connector.cache_key("sequence"), "all") == "2"
+
+
+def test_the_next_pointer_can_be_set_and_is_that_of_an_older_deployment(make, cache):
+    connector = make(Newest, run=False)
+    with pytest.raises(NotFoundException):
+        connector.pointer_next  # noqa: B018
+    cache.set(connector.cache_key("pointer_next"), "all", "7")
+    assert connector.pointer_next == "7"
+
+    def ahead(connector):
+        connector.pointer_next = "11"
+        assert connector.pointer_next == "11"
+
+    assert make(Newest, pages=[ahead, entries(9, 8)]).pointer == "11"
+
+
+def test_a_stream_without_a_pointer_has_neither_hashes_nor_anything_to_drop(make):
+    connector = make(run=False)
+    assert connector.hashes == {}
+    assert connector.deduplicate_by_pointer(entries(1, 2)) == entries(1, 2)
+    connector.save_hashes()
+    assert make(run=False).hashes == {}
+    connector.pointer = "1"
+    assert connector.hashes == {}
+
+
+def test_streams_that_differ_in_a_field_of_their_own_are_kept_apart(make, delivered):
+    class Scoped(Scripted):
+        STREAM_FIELDS = ("scope",)
+
+    make(Scoped, pages=[entries(1)], scope="a")
+    make(Scoped, pages=[entries(1)], scope="b")
+    make(Scoped, pages=[entries(1)], scope="a")
+    assert len(delivered()) == 2
+    assert make(Scoped, run=False, scope="a").cache_key() != make(Scoped, run=False, scope="b").cache_key()
+
+
+@pytest.mark.parametrize("expression", ["a[", 7])
+def test_a_pointer_path_that_is_no_expression_is_an_error_that_shows_it(make, delivered, expression):
+    connector = make(run=False)
+    connector.POINTER_PATH = expression
+    with pytest.raises(ConfigurationException, match="POINTER_PATH"):
+        connector.save(entries(1))
+    assert delivered() == []
+
+
+# --- handlers ---
+
+
+class Csv(Submitting):
+    """An output with a format of its own."""
+
+    def serialize(self, data, metadata={}):  # noqa: B006
+        return ",".join([*(entry.get("id", "") for entry in data), metadata.get("quarantine", "")]).encode()
+
+
+def test_an_output_with_a_format_of_its_own_makes_all_of_its_objects(cache):
+    output = Csv()
+    config = ConnectorConfig(name="n", identity="i", connector="c", key="k", outputs={"logs": "raw"})
+    connector = Scripted(config, CONTEXT, cache=cache, output=output)
+    connector.pages = [[*entries(1, 2), {"id": "lost"}]]
+    connector.run()
+    assert [(call["descriptor"], call["data"]) for call in output.calls] == [
+        ("logs", b"0-1,1-2,"),
+        ("quarantine", b"lost,no value at the pointer path"),
+    ]
+
+
+def test_an_output_with_a_packing_of_its_own_packs_what_was_encoded(cache):
+    class Plain(Submitting):
+        def pack(self, ndjson):
+            return b"plain:" + ndjson
+
+    output = Plain()
+    config = ConnectorConfig(name="n", identity="i", connector="c", key="k", outputs={"logs": "raw"})
+    connector = Scripted(config, CONTEXT, cache=cache, output=output)
+    connector.pages = [entries(1)]
+    connector.run()
+    (call,) = output.calls
+    assert call["data"].startswith(b'plain:{"at":1,"id":"0-1","_grove":{')
+
+
+def test_handlers_are_those_of_the_environment(tmp_path, monkeypatch):
+    from grove.caches.local_file import Handler as FileCache
+
+    monkeypatch.setenv("GROVE_CACHE_HANDLER", "local_file")
+    monkeypatch.setenv("GROVE_CACHE_LOCAL_FILE_PATH", str(tmp_path / "cache"))
+    monkeypatch.setenv("GROVE_OUTPUT_HANDLER", "local_stdout")
+    connector = Scripted(ConnectorConfig(name="n", identity="i", connector="c", key="k"), CONTEXT)
+    connector.pages = [entries(1)]
+    connector.run()
+    assert isinstance(connector._cache, FileCache)
+    assert connector.pointer == "1"
