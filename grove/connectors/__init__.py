@@ -574,9 +574,6 @@ class BaseConnector:
         run.check()
         try:
             run.move(str(value) or None, self.LOG_ORDER)
-        except BaseException as err:
-            run.fail(err)
-            raise
         finally:
             if borrowed:
                 self.unlock()

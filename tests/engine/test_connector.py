@@ -567,6 +567,34 @@ def test_a_connector_may_lock_and_unlock_by_itself(make, cache, delivered, froze
     assert plain(delivered()) == [*entries(1), *entries(1, 2)[1:]]
 
 
+def test_a_run_that_fails_without_its_lease_has_nothing_to_give_back(make, caplog):
+    connector = make(pages=[lambda connector: connector.unlock(), AccessException("made up")])
+    assert connector.failure.args == ("made up",)
+    assert [record.message for record in caplog.records] == ["Collection did not complete."]
+
+
+def test_a_pointer_that_could_not_be_set_holds_up_the_run(make, cache, monkeypatch):
+    real = cache.apply
+
+    def refuse(batch):
+        if any(key.pk.startswith("pointer.") for key in batch.changes):
+            raise AccessException("made up")
+        real(batch)
+
+    def swallow(connector):
+        with monkeypatch.context() as patch:
+            patch.setattr(cache, "apply", refuse)
+            with pytest.raises(AccessException):
+                connector.pointer = "7"
+        with pytest.raises(PoisonedRunError):
+            connector.save(entries(9))
+
+    connector = make(pages=[swallow])
+    assert isinstance(connector.failure, PoisonedRunError)
+    with pytest.raises(NotFoundException):
+        make(run=False).pointer  # noqa: B018
+
+
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
 def test_a_lock_duration_that_is_none_is_refused_at_once(make, monkeypatch, text):
     monkeypatch.setenv("GROVE_LOCK_DURATION", text)
