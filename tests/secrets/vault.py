@@ -28,13 +28,11 @@ class Vault:
     life: int = 0
     logins: int = 0
     proofs: dict[str, dict[str, str]] = field(default_factory=lambda: dict(PROOFS))
-    asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, request: Received) -> Sent:
         parts = urlsplit(request.target)
         path = parts.path.removeprefix("/v1/")
-        self.asked.append(request.target)
         if request.headers.get("x-vault-request") != "true":
             return refused(400, "required request header is missing")
         if request.headers.get("x-vault-namespace", "") != self.namespace:
