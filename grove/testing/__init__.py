@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grove.testing.cache_contract import CacheContract
+    from grove.testing.connector_contract import ConnectorContract
     from grove.testing.output_contract import OutputContract, StagingOutputContract
     from grove.testing.practice import NewestFirstConnector, PracticeAPI, PracticeConnector
     from grove.testing.practice_truth import Report, compare, read_delivered
 
 _PLACES = {
     "CacheContract": "cache_contract",
+    "ConnectorContract": "connector_contract",
     "NewestFirstConnector": "practice",
     "OutputContract": "output_contract",
     "PracticeAPI": "practice",
@@ -26,6 +28,7 @@ _PLACES = {
 
 __all__ = [
     "CacheContract",
+    "ConnectorContract",
     "NewestFirstConnector",
     "OutputContract",
     "PracticeAPI",

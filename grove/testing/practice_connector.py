@@ -75,7 +75,12 @@ class PracticeConnector(BaseConnector):
             # No proxy stands between this process and loopback, whatever the environment says.
             session.trust_env = False
             session.headers["Authorization"] = f"Bearer {self.key}"
+            asked = set()
             while address is not None:
+                place = (address, *sorted(query.items()))
+                if place in asked:
+                    raise RequestFailedException("The practice API leads back to a page that it gave before.")
+                asked.add(place)
                 body = self._ask(session, address, query)
                 yield body["entries"]
                 address, query = self._following(address, query, body)
