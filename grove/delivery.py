@@ -16,6 +16,7 @@ from blake3 import blake3
 from grove.exceptions import AccessException
 from grove.outputs import BaseOutput, ObjectName
 from grove.outputs._adapter import submit_with
+from grove.outputs._several import members, payloads
 
 __all__ = ["Delivery", "Target"]
 
@@ -62,7 +63,7 @@ class Delivery:
     def __init__(self, output: BaseOutput, target: Target, *, commit_first: bool) -> None:
         self._output = output
         self._target = target
-        self._stages = getattr(output, "SCOPE", None) is not None
+        self._stagers = {type(one).__module__: one for one in members(output) if _stages(one)}
         self._commit_first = commit_first
         self._staged: list[dict[str, Any]] = []
         self._published: list[dict[str, Any]] = []
@@ -70,25 +71,25 @@ class Delivery:
     # --- one page ---
 
     def write(self, descriptor: str, data: bytes, *, part: int, sequence: int, epoch: int, moment: datetime) -> None:
-        """Stage `data`, or submit it where the output cannot stage. Errors are those of the output."""
+        """Stage `data`, or submit it where an output cannot stage. Errors are those of the output."""
         target = self._target
-        if not self._stages:
-            submit_with(
-                self._output,
-                data=data,
-                part=part,
-                operation=target.operation,
-                connector=target.connector,
-                identity=target.identity,
-                descriptor=descriptor,
-                name=target.name,
-            )
-            return
-        kind = self._output.KIND
-        name = target.object_name(descriptor, part, sequence, epoch, moment, kind)
-        staged = dict(self._output.stage(name, data))
-        staged["output"] = type(self._output).__module__
-        self._staged.append(staged)
+        for output, payload in payloads(self._output, data):
+            if _stages(output):
+                name = target.object_name(descriptor, part, sequence, epoch, moment, output.KIND)
+                staged = dict(output.stage(name, payload))
+                staged["output"] = type(output).__module__
+                self._staged.append(staged)
+            else:
+                submit_with(
+                    output,
+                    data=payload,
+                    part=part,
+                    operation=target.operation,
+                    connector=target.connector,
+                    identity=target.identity,
+                    descriptor=descriptor,
+                    name=target.name,
+                )
 
     def pending(self) -> list[dict[str, Any]]:
         """Get ready for the commit: the records it has to carry, once everything published before is durable."""
@@ -111,7 +112,7 @@ class Delivery:
         """The page was certainly not committed: remove what was staged for it. Never raises."""
         for staged in self._staged:
             try:
-                self._output.discard(staged)
+                self._handler_of(staged).discard(staged)
             except Exception as err:
                 logger.warning(
                     "A temporary file could not be removed; the next run will.",
@@ -144,19 +145,18 @@ class Delivery:
 
         Only for the holder of its lease. A file whose removal was lost with the power may lie in the day before.
         """
-        if not self._stages:
-            return True
         done = True
-        for descriptor in descriptors:
-            name = self._target.object_name(descriptor, 0, sequence, 0, moment, self._output.KIND)
-            swept = self._output.sweep(name, self._target.attempts, since - timedelta(days=1), set())
-            done = swept is not False and done
+        for output in self._stagers.values():
+            for descriptor in descriptors:
+                name = self._target.object_name(descriptor, 0, sequence, 0, moment, output.KIND)
+                swept = output.sweep(name, self._target.attempts, since - timedelta(days=1), set())
+                done = swept is not False and done
         return done
 
     def _handler_of(self, staged: dict[str, Any]) -> BaseOutput:
         made_by = staged.get("output")
-        if made_by == type(self._output).__module__:
-            return self._output
+        if made_by in self._stagers:
+            return self._stagers[made_by]
         if made_by == "grove.outputs.local_file":
             # Paths in the record are absolute, so the job can be finished whatever is configured today.
             from grove.outputs.local_file import Handler
@@ -169,10 +169,16 @@ class Delivery:
 
     def _publish(self) -> None:
         while self._staged:
-            self._output.publish(self._staged[0])
+            self._handler_of(self._staged[0]).publish(self._staged[0])
             self._published.append(self._staged.pop(0))
 
     def _settle(self, staged: list[dict[str, Any]]) -> None:
-        if self._published:
-            self._output.settle(self._published, staged)
-            self._published = []
+        for module, output in self._stagers.items():
+            published = [record for record in self._published if record["output"] == module]
+            if published:
+                output.settle(published, [record for record in staged if record["output"] == module])
+        self._published = []
+
+
+def _stages(output: BaseOutput) -> bool:
+    return getattr(output, "SCOPE", None) is not None

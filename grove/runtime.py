@@ -34,7 +34,6 @@ from grove.constants import (
     PLUGIN_GROUP_CACHE,
     PLUGIN_GROUP_CONFIG,
     PLUGIN_GROUP_CONNECTOR,
-    PLUGIN_GROUP_OUTPUT,
     PLUGIN_GROUP_SECRET,
 )
 from grove.exceptions import (
@@ -45,6 +44,7 @@ from grove.helpers import plugin
 from grove.logging import register_secret
 from grove.models import ConnectorConfig
 from grove.outputs import BaseOutput
+from grove.outputs._several import load as load_output
 from grove.secrets import BaseSecret
 
 logger = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class Handlers:
         self._lock = threading.Lock()
         self.cache: BaseCache = plugin.load_handler(settings.cache, PLUGIN_GROUP_CACHE)
         self.cache.setup()
-        self.output: BaseOutput = plugin.load_handler(settings.output, PLUGIN_GROUP_OUTPUT)
+        self.output: BaseOutput = load_output(settings.output)
         self.output.setup()
 
     def resolve(self, config: ConnectorConfig) -> ConnectorConfig:

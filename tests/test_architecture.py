@@ -88,7 +88,7 @@ def test_a_backend_knows_its_own_base_only(module: str) -> None:
         if _level(other) != 3:
             continue
         # A private module is shared by the backends of one kind; the tools for HTTP are for all of them.
-        tool = other.startswith("grove.http.") and "._" not in other
+        tool = f"{other}.".startswith("grove.http.") and "._" not in other
         assert other == package or other.startswith(f"{package}._") or tool
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from grove.exceptions import AccessException
-from grove.outputs import aws_s3
+from grove.outputs import BaseOutput, aws_s3
+from grove.outputs._several import Several
 from grove.outputs.aws_s3 import Handler as S3Output
 
 from .world import Probe, Saved, Setting, World
@@ -162,7 +163,7 @@ class ObjectWorld(World):
         self._patch(aws_s3, "sleep", lambda seconds: None)
         return self
 
-    def make_output(self) -> S3Output:
+    def make_output(self) -> BaseOutput:
         output = S3Output()
         output._access = _Access(Client(self.store, self.probe, greedy=self.greedy, replays=self.replays))  # type: ignore[assignment]
         return output
@@ -190,6 +191,27 @@ class ObjectWorld(World):
     def restore(self, saved: Saved, tree: Any = None) -> None:
         self.store = copy.deepcopy(saved.objects)
         super().restore(saved, tree)
+
+
+class SeveralWorld(ObjectWorld):
+    """A stream that is collected into files and into a bucket at once."""
+
+    def make_output(self) -> Several:
+        return Several([World.make_output(self), super().make_output()])
+
+    def visible(self) -> set[str]:
+        return super().visible() | World.visible(self)
+
+    def hidden(self) -> list[str]:
+        return super().hidden() + World.hidden(self)
+
+    def check(self) -> list[str]:
+        super().check()
+        for descriptor in ("logs", "processed"):
+            files = World.delivered(self, descriptor)
+            if files != self.delivered(descriptor):
+                self.problems.append(f"{descriptor}: the files and the bucket differ")
+        return self.problems
 
 
 class GreedyWorld(ObjectWorld):

@@ -11,7 +11,7 @@ from grove.collection import Collection
 from grove.delivery import Delivery
 from grove.outputs import aws_s3
 
-from .objects import ForgetfulWorld, GreedyWorld, ObjectWorld
+from .objects import ForgetfulWorld, GreedyWorld, ObjectWorld, SeveralWorld
 from .points import History, every_point
 from .test_crash_points import HISTORIES
 from .test_mutants import MUTANTS as WRONG_FOR_FILES
@@ -19,6 +19,7 @@ from .test_mutants import Caught, First, edit, nothing, other_holder, signs
 from .world import Setting, Tally
 
 WORLDS = [ObjectWorld, GreedyWorld, ForgetfulWorld]
+AT_ONCE = [0, 1]
 TRIED = Tally()
 
 
@@ -28,6 +29,12 @@ TRIED = Tally()
 def test_nothing_is_lost_or_repeated(number: int, newest_first: bool, outputs: int, shm: Path) -> None:
     # Each history in each world, but not in every combination.
     _try(WORLDS[(number + newest_first + outputs) % len(WORLDS)], number, newest_first, outputs, shm)
+
+
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest_first", "newest_first"])
+@pytest.mark.parametrize("number", AT_ONCE)
+def test_files_and_objects_at_once(number: int, newest_first: bool, shm: Path) -> None:
+    _try(SeveralWorld, number, newest_first, 2, shm)
 
 
 @pytest.mark.long
