@@ -98,20 +98,30 @@ class Running:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
         self.logs: list[dict[str, Any]] = []
+        self._unread = b""
 
     def until(self, message: str, **detail: Any) -> dict[str, Any]:
         """Wait for a log line: the first from here on with that message, and those details."""
-        assert self.process.stderr is not None
         deadline = time.monotonic() + PATIENCE
-        while select.select([self.process.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            line = self.process.stderr.readline()
-            if not line:
-                break
-            self.logs.append(json.loads(line))
-            found = self.logs[-1]
+        while (line := self._line(deadline)) is not None:
+            found = json.loads(line)
+            self.logs.append(found)
             if found["message"] == message and detail.items() <= found["detail"].items():
-                return found
+                return dict(found)
         raise AssertionError(f"{message!r} was not logged, but {[line['message'] for line in self.logs]}")
+
+    def _line(self, deadline: float) -> bytes | None:
+        """The next line of stderr; None at its end, or after the deadline."""
+        assert self.process.stderr is not None
+        while b"\n" not in self._unread:
+            # Not through the stream, whose buffer may hold the line that is waited for.
+            ready = select.select([self.process.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]
+            data = os.read(self.process.stderr.fileno(), 65536) if ready else b""
+            if not data:
+                return None
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
 
     def until_told(self, text: str) -> None:
         """Wait for a line on stdout."""
@@ -136,5 +146,6 @@ class Running:
         self.go_on()
         self.process.stdin = None
         done = Finished(self.process)
-        done.stderr = "".join(json.dumps(line) + "\n" for line in self.logs) + done.stderr
+        seen = "".join(json.dumps(line) + "\n" for line in self.logs)
+        done.stderr = seen + self._unread.decode() + done.stderr
         return done
