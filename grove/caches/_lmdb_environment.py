@@ -15,12 +15,11 @@ import lmdb
 from grove.caches import Batch
 from grove.caches._lmdb_errors import damaged, trouble
 from grove.caches._lmdb_opening import RESIZES, open_environment
+from grove.caches._lmdb_pages import MAP_LIMIT
 from grove.caches._lmdb_records import decode, encode, store_key
 from grove.exceptions import AccessException, ConflictError, CorruptStateError
 
 __all__ = ["Closed", "Environment", "close", "environment"]
-
-MAP_LIMIT = 1 << 40
 
 # How many of the slots for readers, which all processes share, this one uses at a time.
 READERS = 64

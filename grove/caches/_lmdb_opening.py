@@ -165,7 +165,7 @@ def _create(path: Path) -> None:
 def _check_start(path: Path) -> None:
     fd = os.open(path / DATA, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _lmdb_pages.check_page_size(fd)
+        _lmdb_pages.check_start(fd)
     except _lmdb_pages.Damaged as err:
         raise damaged(path, err) from err
     finally:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Damaged", "check_page_size", "is_cut_short", "records"]
+__all__ = ["MAP_LIMIT", "Damaged", "check_start", "is_cut_short", "records"]
 
 _BYTES = "<" if sys.byteorder == "little" else ">"
 _META = struct.Struct(f"{_BYTES}IIQQ")
@@ -24,7 +24,11 @@ _LARGE = struct.Struct(f"{_BYTES}QHHI")
 _NODE = struct.Struct(f"{_BYTES}HHHH")
 _NUMBER = struct.Struct(f"{_BYTES}Q")
 
+# No map of ours grows larger than that; bytes.
+MAP_LIMIT = 1 << 40
+
 _HEAD = 16
+_STATE = _META.size + 2 * _TREE.size + _TAIL.size
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _BRANCH, _LEAF, _OVERFLOW, _DIRTY = 0x01, 0x02, 0x04, 0x10
 _BIG = 0x01
@@ -56,11 +60,20 @@ class _State(NamedTuple):
     main: _Tree
 
 
-def check_page_size(fd: int) -> None:
-    """Look at what LMDB divides by when it opens a file. Damaged where that cannot be a page's size."""
-    start = os.pread(fd, _HEAD + 24 + _TREE.size, 0)
-    if len(start) < _HEAD + 24 + _TREE.size or _TREE.unpack_from(start, _HEAD + 24)[0] not in _PAGE_SIZES:
-        raise Damaged("it does not begin like one")
+def check_start(fd: int) -> None:
+    """Look at what LMDB believes before it opens a file. Damaged where that cannot be right."""
+    page_size = 0
+    for which in (0, 1):
+        start = os.pread(fd, _HEAD + _STATE, which * page_size)
+        if len(start) < _HEAD + _STATE:
+            raise Damaged("it has been cut short")
+        magic, version, _, map_size = _META.unpack_from(start, _HEAD)
+        page_size = _TREE.unpack_from(start, _HEAD + _META.size)[0]
+        last, _ = _TAIL.unpack_from(start, _HEAD + _STATE - _TAIL.size)
+        if (magic, version) != (_MAGIC, _VERSION) or page_size not in _PAGE_SIZES:
+            raise Damaged("it does not begin like one of LMDB's (data format 1)")
+        if max(map_size, last * page_size) > MAP_LIMIT:
+            raise Damaged("it is said to be larger than it can be")
 
 
 def records(fd: int, page_size: int) -> Iterator[tuple[bytes, bytes]]:
@@ -75,6 +88,8 @@ def records(fd: int, page_size: int) -> Iterator[tuple[bytes, bytes]]:
     if newest.number > 1 and freed != newest.number:
         raise Damaged("the newest state has another's number")
     yield from walk.nodes(newest.main)
+    if not walk.has_last():
+        raise Damaged("it is said to be larger than it is")
 
 
 def is_cut_short(fd: int, page_size: int) -> bool:
@@ -106,9 +121,9 @@ def _state(fd: int, page_size: int, which: int) -> _State:
         raise Damaged("it has been cut short")
     number, _, flags, _, _ = _HEADER.unpack_from(page)
     magic, version, _, _ = _META.unpack_from(page, _HEAD)
-    free = _Tree(*_TREE.unpack_from(page, _HEAD + 24))
-    main = _Tree(*_TREE.unpack_from(page, _HEAD + 72))
-    last, state = _TAIL.unpack_from(page, _HEAD + 120)
+    free = _Tree(*_TREE.unpack_from(page, _HEAD + _META.size))
+    main = _Tree(*_TREE.unpack_from(page, _HEAD + _META.size + _TREE.size))
+    last, state = _TAIL.unpack_from(page, _HEAD + _STATE - _TAIL.size)
     if number != which or flags & ~_DIRTY != 0x08 or (magic, version) != (_MAGIC, _VERSION):
         raise Damaged(f"page {which} does not describe a state")
     if free.pad != page_size or free.flags & 0x7FFF != _INTEGER_KEYS or main.flags & 0x7FFF:
@@ -228,6 +243,10 @@ class _Walk:
                 self._use(page, 1)
                 previous = page
         return number
+
+    def has_last(self) -> bool:
+        """Whether the last page that the state speaks of has been met: it is used, or free."""
+        return self._state.last in self._used
 
     def _use(self, first: int, count: int) -> None:
         if first + count - 1 > self._state.last:

@@ -9,9 +9,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,19 +41,19 @@ def make(kind: str, path: str | os.PathLike[str]) -> BaseCache:
     return cache
 
 
-def start(text: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start a program; its input and output are pipes of text."""
-    command = [sys.executable, "-c", START + textwrap.dedent(text), *map(str, arguments)]
+def start(text: str, *arguments: object, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Start a program, as an argument of the command `before` if any; its input and output are pipes of text."""
+    command = [*before, sys.executable, "-c", START + textwrap.dedent(text), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
+    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def run(text: str, *arguments: object, **options: Any) -> str:
-    """What a program prints. It has to end by itself, without an error."""
-    with start(text, *arguments, **options) as process:
+def run(text: str, *arguments: object, before: Sequence[str] = (), said: str = "") -> str:
+    """What a program prints to whom `said` is its input. It has to end by itself, without an error."""
+    with start(text, *arguments, before=before) as process:
         try:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(said, timeout=500)
         except BaseException:
             process.kill()
             raise
