@@ -1,5 +1,6 @@
 """Why an attempt did not succeed, in words that contain nothing of the request, and whether another one may."""
 
+import http.client
 import socket
 import ssl
 from dataclasses import dataclass, replace
@@ -127,5 +128,13 @@ def _known(err: BaseException) -> Failure | None:
             return _network("the connection was closed without an answer")
         case OSError() if err.strerror is not None:
             return _network(err.strerror.lower())
+        case http.client.LineTooLong():
+            return _network("its headers are too long")
+        case http.client.BadStatusLine():
+            return _network("what it sent is not HTTP")
+        case http.client.HTTPException() if "headers" in str(err):
+            return _network("it sent too many headers")
+        case urllib3_errors.ProtocolError() if str(err) == "Response ended prematurely":
+            return _network("its answer was cut off")
         case _:
             return None

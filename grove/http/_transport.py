@@ -22,7 +22,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from grove.exceptions import ConfigurationException
 from grove.http._budget import Budget
-from grove.http._decoding import BodyLimitError, CutError, decoded
+from grove.http._decoding import BodyLimitError, CutError, EncodingError, decoded
 from grove.http._sockets import POOLS, TLSSocket
 from grove.logging import register_secret
 
@@ -64,7 +64,11 @@ class Exchange:
         while True:
             # Set for each piece, because the one who asks for the next may be another thread.
             with self._budget.spent_here():
-                piece = next(pieces, None)
+                try:
+                    piece = next(pieces, None)
+                except ValueError as err:
+                    # urllib3 asks the socket for as many bytes as it is told, be they fewer than none.
+                    raise EncodingError("it sent a chunk of a size that is none") from err
             if piece is None:
                 break
             empty = False

@@ -31,6 +31,7 @@ __all__ = [
     "stalled",
     "status",
     "truncated",
+    "until",
 ]
 
 Framing = Literal["length", "chunked", "close"]
@@ -142,3 +143,14 @@ def raw(data: bytes) -> Fault:
 def sometimes(share: float, chance: random.Random, *faults: Fault) -> Fault:
     """One of these faults, to that share of the answers."""
     return lambda reply: chance.choice(faults)(reply) if chance.random() < share else reply
+
+
+def until(moment: float, *faults: Fault) -> Fault:
+    """These faults, one after the other, as long as the API's clock is before `moment` (seconds since 1970)."""
+
+    def disturb(reply: Reply) -> Reply:
+        for fault in faults if reply.now < moment else ():
+            reply = fault(reply)
+        return reply
+
+    return disturb
