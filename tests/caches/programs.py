@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import importlib
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -59,6 +60,13 @@ def run(text: str, *arguments: object, before: Sequence[str] = (), said: str = "
             raise
     assert process.returncode == 0, f"ended with {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
     return out
+
+
+def seeded() -> random.Random:
+    """What chooses; GROVE_TEST_SEED makes it choose the same again."""
+    seed = os.environ.get("GROVE_TEST_SEED") or str(random.SystemRandom().getrandbits(32))
+    print(f"GROVE_TEST_SEED={seed}")
+    return random.Random(seed)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import random
 import re
 import shutil
 from collections import Counter
@@ -14,7 +13,7 @@ import pytest
 
 from grove.caches import Batch, Key, _lmdb_environment, _lmdb_pages, local_lmdb
 from grove.exceptions import CorruptStateError
-from tests.caches.programs import A, B, run
+from tests.caches.programs import A, B, run, seeded
 
 PAGE = 4096
 # The descriptions of the two states: a page's header and LMDB's MDB_meta.
@@ -116,19 +115,13 @@ def write(path: Path, *batches: Batch) -> None:
     _lmdb_environment.close(cache._environment())
 
 
-def _seeded() -> random.Random:
-    seed = os.environ.get("GROVE_TEST_SEED") or str(random.SystemRandom().getrandbits(32))
-    print(f"GROVE_TEST_SEED={seed}")
-    return random.Random(seed)
-
-
 def _data(whole: Path) -> bytes:
     return (whole / "whole" / "data.mdb").read_bytes()
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(5_000, marks=pytest.mark.long)])
 def test_flipped_bits_and_random_bytes(whole: Path, count: int) -> None:
-    choose = _seeded()
+    choose = seeded()
     data = _data(whole)
     pages = range(0, len(data), PAGE)
 
@@ -157,7 +150,7 @@ def test_the_bits_that_describe_a_state(whole: Path, every: int) -> None:
     bits = [(page + offset, bit) for page in (0, PAGE) for offset in range(STATE) for bit in range(8)]
     # Always those of the numbers, which say which state is the newest.
     numbers = [(offset, bit) for offset, bit in bits if offset % PAGE >= NUMBER - 8]
-    chosen = sorted({*bits[_seeded().randrange(every) :: every], *numbers})
+    chosen = sorted({*bits[seeded().randrange(every) :: every], *numbers})
     outcomes = judge(whole, [[[offset, data[offset] ^ 1 << bit]] for offset, bit in chosen])
     # One bit makes of the newest state what LMDB leaves of one that it could not write: nobody can tell them apart.
     older = [place for place, outcome in zip(chosen, outcomes, strict=True) if outcome == "older"]
@@ -223,7 +216,7 @@ def test_a_change_that_could_not_be_completed(
 @pytest.mark.parametrize("steps", [150, pytest.param(5_000, marks=pytest.mark.long)])
 def test_whatever_is_committed_is_sound(shm: Path, caplog: pytest.LogCaptureFixture, steps: int) -> None:
     """The check refuses nothing that LMDB writes, with readers that keep old pages from being used again or without."""
-    choose = _seeded()
+    choose = seeded()
     cache = local_lmdb.Handler(shm / "cache")
     cache.setup()
     expected: dict[Key, str] = {}
