@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from http.cookiejar import DefaultCookiePolicy
 from time import sleep
 from typing import ClassVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import requests
 import urllib3
@@ -63,7 +63,7 @@ class Handler(BaseOutput):
     def __init__(self) -> None:
         super().__init__()
         self._headers: dict[str, str] = {}
-        self._session: requests.Session | None = None
+        self._session: requests.Session
         self._url, self._credentials = _split_url(self.config.url)
 
     def setup(self) -> None:
@@ -105,8 +105,6 @@ class Handler(BaseOutput):
         AccessException where the receiver refuses it, or was not to be had in as many attempts as are configured;
         it may have the page all the same.
         """
-        if self._session is None:
-            self.setup()
         # The same for every attempt at these bytes. A page that is fetched again has other bytes, and so another key:
         # it may hold entries that this one does not.
         place = "\0".join((descriptor, connector, identity, operation, str(part), ""))
@@ -143,7 +141,6 @@ class Handler(BaseOutput):
 
     def _attempt(self, data: bytes, headers: dict[str, str]) -> tuple[str | None, float | None]:
         """None once the page is accepted, else what went wrong, and the seconds that the receiver asked to wait."""
-        assert self._session is not None
         try:
             answer = self._session.post(
                 self._url,
@@ -202,6 +199,9 @@ def _split_url(url: str) -> tuple[str, tuple[str, str] | None]:
         user, password = parts.username, parts.password
     except ValueError:
         return url, None
+    for name, value in parse_qsl(parts.query):
+        if _CREDENTIAL.search(name):
+            register_secret(value)
     if user is None:
         return url, None
     found = unquote(user), unquote(password or "")

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -63,7 +64,8 @@ class Receiver:
     """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        self.url = f"http://127.0.0.1:{server.server_port}/ingest"
+        scheme = "https" if isinstance(server.socket, ssl.SSLSocket) else "http"
+        self.url = f"{scheme}://127.0.0.1:{server.server_port}/ingest"
         self.plan: dict[int, Answer] = {}
         self.always: Answer | None = None
         self.remembers = False
@@ -137,10 +139,12 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def running_receiver() -> Iterator[Receiver]:
-    """A receiver that listens until the block ends."""
+def running_receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
+    """A receiver that listens until the block ends; over TLS with a `context`."""
     found: list[Receiver] = []
     server = _Server(("127.0.0.1", 0), _handler(lambda: found[0]))
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     found.append(Receiver(server))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -1,15 +1,20 @@
 """Pages over HTTP, to a real receiver that refuses, breaks off, stays silent or loses its answers."""
 
 import gzip
+import itertools
 import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from grove.exceptions import AccessException, ConfigurationException
+from grove.helpers import clock
+from grove.logging import redact
 from grove.outputs import remote_http
 from grove.outputs.remote_http import Handler
 from grove.testing.output_contract import OutputContract
+from tests.http.certificates import Authority
 from tests.outputs.receiver import LOST, OK, REFUSED, SILENT, Answer, running_receiver
 from tests.outputs.stream import Stream
 
@@ -127,7 +132,11 @@ def test_no_cookie_is_kept(receiver, make):
     assert receiver.requests[1].headers["Cookie"] is None
 
 
-def test_an_endless_answer_is_not_read_to_its_end(receiver, make):
+@pytest.mark.parametrize("limit", ["bytes", "seconds"])
+def test_an_endless_answer_is_not_read_to_its_end(receiver, make, monkeypatch, limit):
+    seconds = itertools.count(step=60) if limit == "seconds" else itertools.repeat(0)
+    monkeypatch.setattr(clock, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(remote_http, "_MOST_DRAINED", 1 << 14 if limit == "bytes" else 1 << 60)
     receiver.always = Answer(endless=True, kept=True)
     submit(make(), {"id": 1})
     assert receiver.entries() == [{"id": 1, "_grove": {}}]
@@ -269,17 +278,37 @@ def test_a_wrong_setting_is_named_and_not_shown(make, name, value):
 def test_no_credential_is_shown(receiver, make, caplog):
     caplog.set_level(logging.DEBUG)
     receiver.always = Answer(500)
-    output = make(url=f"{receiver.url.replace('http://', 'http://me:s3cret1@')}?k=s3cret2", headers="X-Key: s3cret3")
+    output = make(
+        url=f"{receiver.url.replace('http://', 'http://me:s3cret1@')}?token=s3cret2",
+        headers="X-Key: Bearer s3cret3|X-Scope: team",
+    )
     with pytest.raises(AccessException) as caught:
         submit(output, {"id": 1})
-    from grove.logging import redact
-
     shown = "\n".join([repr(output.config), str(output.config), str(caught.value), repr(caught.value.__context__)])
     logged = redact("\n".join(f"{record.getMessage()} {record.__dict__}" for record in caplog.records))
-    for secret in ("s3cret1", "s3cret2", "s3cret3"):
-        assert secret not in shown
-    assert "s3cret3" not in logged
-    assert "s3cret1" not in logged
+    assert "s3cret" not in shown + logged
+    assert redact("me:s3cret1 and Bearer s3cret3") == "me:[redacted] and [redacted]"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "insecure", "accepted"), [(True, "false", True), (False, "false", False), (False, "true", True)]
+)
+def test_certificates_are_checked_unless_told_otherwise(make, authority, monkeypatch, trusted, insecure, accepted):
+    # What the environment trusts does not matter where nothing is checked.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.path) if trusted else requests.certs.where())
+    with running_receiver(authority.server("127.0.0.1")) as receiver:
+        output = make(url=receiver.url, insecure=insecure)
+        if accepted:
+            submit(output, {"id": 1})
+        else:
+            with pytest.raises(AccessException, match="certificate verify failed"):
+                submit(output, {"id": 1})
+        assert len(receiver.requests) == accepted
 
 
 def test_an_unchecked_certificate_is_warned_about(receiver, make, caplog):
