@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 import os
@@ -212,6 +213,8 @@ class Handlers:
         self.cache.setup()
         self.output: BaseOutput = load_output(settings.output)
         self.output.setup()
+        # What is loaded by now stays. Left out of its rounds, the garbage collector no longer stops pages for it.
+        gc.freeze()
 
     def resolve(self, config: ConnectorConfig) -> ConnectorConfig:
         """A copy of `config` with its secrets, fetched now, so that a rotated one is seen by the next run.
