@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from grove.caches import BaseCache, Batch, Key
-from grove.exceptions import ConflictError, NotFoundException
+from grove.caches import Batch, Key
+from grove.caches._native import NativeCache
+from grove.exceptions import ConflictError
 
 __all__ = ["Handler"]
 
@@ -15,7 +16,7 @@ _lock = threading.RLock()
 _shared: dict[str, dict[str, str]] = {}
 
 
-class Handler(BaseCache):
+class Handler(NativeCache):
     """One store per process. `_data` is that store; setting it gives one handler a store of its own."""
 
     SCOPE: ClassVar[str] = "process"
@@ -27,31 +28,6 @@ class Handler(BaseCache):
         """Forget everything."""
         with _lock:
             self._data.clear()
-
-    def get(self, pk: str, sk: str) -> str:
-        """The value. NotFoundException where there is none."""
-        try:
-            return self._data[pk][sk]
-        except KeyError as err:
-            raise NotFoundException(f"Nothing is stored for {pk} ({sk}).") from err
-
-    def set(self, pk: str, sk: str, value: str, not_set: bool | None = False, constraint: str | None = None) -> None:
-        """Store a value, under a condition. ConflictError where it is not met."""
-        if not_set and constraint is not None:
-            raise ValueError("not_set and constraint exclude each other")
-        batch = Batch().set(Key(pk, sk), value)
-        if not_set:
-            batch.require(Key(pk, sk), None)
-        elif constraint is not None:
-            batch.require(Key(pk, sk), constraint)
-        self.apply(batch)
-
-    def delete(self, pk: str, sk: str, constraint: str | None = None) -> None:
-        """Remove a value, under a condition. ConflictError where it is not met."""
-        batch = Batch().delete(Key(pk, sk))
-        if constraint is not None:
-            batch.require(Key(pk, sk), constraint)
-        self.apply(batch)
 
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`, in one snapshot."""
