@@ -20,7 +20,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 # How much room is left on the disk, in bytes.
 LEVELS = pytest.mark.parametrize(
-    "levels", [range(0, 1 << 19, 1 << 13), pytest.param(range(0, 1 << 19, 1 << 12), marks=pytest.mark.long)], ids=len
+    "levels", [range(0, 64 * 12288, 12288), pytest.param(range(0, 1 << 20, 4096), marks=pytest.mark.long)], ids=len
 )
 
 
