@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grove.testing.cache_contract import CacheContract
+    from grove.testing.config_contract import ConfigContract
     from grove.testing.connector_contract import ConnectorContract
     from grove.testing.output_contract import OutputContract, StagingOutputContract
     from grove.testing.practice import NewestFirstConnector, PracticeAPI, PracticeConnector
     from grove.testing.practice_truth import Report, compare, read_delivered
+    from grove.testing.processor_contract import ProcessorContract
+    from grove.testing.secret_contract import SecretContract
 
 _PLACES = {
     "CacheContract": "cache_contract",
+    "ConfigContract": "config_contract",
     "ConnectorContract": "connector_contract",
     "NewestFirstConnector": "practice",
     "OutputContract": "output_contract",
     "PracticeAPI": "practice",
     "PracticeConnector": "practice",
+    "ProcessorContract": "processor_contract",
     "Report": "practice_truth",
+    "SecretContract": "secret_contract",
     "StagingOutputContract": "output_contract",
     "compare": "practice_truth",
     "read_delivered": "practice_truth",
@@ -28,12 +34,15 @@ _PLACES = {
 
 __all__ = [
     "CacheContract",
+    "ConfigContract",
     "ConnectorContract",
     "NewestFirstConnector",
     "OutputContract",
     "PracticeAPI",
     "PracticeConnector",
+    "ProcessorContract",
     "Report",
+    "SecretContract",
     "StagingOutputContract",
     "compare",
     "read_delivered",

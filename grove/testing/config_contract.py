@@ -38,7 +38,7 @@ BROKEN = {
     "no-name": '{"identity": "one", "connector": "contract"}',
     "no-number": f'{{"name": "a", "identity": "one", "connector": "c", "frequency": "{CANARY}"}}',
     "no-object": f'{{"name": "a", "identity": "one", "connector": "c", "secrets": "{CANARY}"}}',
-    "no-base64": f'{{"name": "a", "identity": "b", "connector": "c", "key": "{CANARY}", "encoding": {{"key": "b64"}}}}',
+    "no-encoding": f'{{"name": "a", "identity": "b", "connector": "c", "key": "{CANARY}", "encoding": {{"key": "x"}}}}',
     "nested": "[" * 4000,
 }
 

@@ -1,7 +1,9 @@
 """What processors make of entries, one case after the other, and what they refuse to be told."""
 
 import copy
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +15,22 @@ from grove.processors import BaseProcessor
 
 
 def build(processor: str, **settings: Any) -> BaseProcessor:
-    config = ProcessorConfig.model_validate({"name": "tidy", "processor": processor, **settings})
+    config = ProcessorConfig.model_validate({"name": "tidy", **settings, "processor": processor})
     made: BaseProcessor = plugin.load_handler(processor, "grove.processors", config)
     return made
 
 
 def extract(*fields: dict[str, Any], **settings: Any) -> BaseProcessor:
     return build("extract_paths", fields=list(fields), **settings)
+
+
+def test_the_readme_shows_processors_that_work() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```json\n(\"processors\".*?)```", text, re.DOTALL)
+    no_bots, schema = [build(**item) for item in json.loads(f"{{{block}}}")["processors"]]
+    assert no_bots.process({"actor": {"type": "bot"}}) == []
+    (made,) = schema.process({"actor": {"id": 7}})
+    assert made == {"user": {"name": 7}, "event": {"kind": "audit", "original": '{"actor":{"id":7}}'}}
 
 
 # --- extract_paths ---
