@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from grove.exceptions import ConfigurationException
+from grove.helpers.needles import SHORTEST, Needles
 
 __all__ = ["GroveFormatter", "configure", "forget_secrets", "redact", "register_secret"]
 
@@ -23,9 +24,9 @@ SERVICE = "grove"
 REDACTED = "[redacted]"
 
 # What is shorter occurs in ordinary text, and taking it out would leave nothing to read.
-_SHORTEST_SECRET = 4
-# A secret store may issue new credentials for every run; the oldest are forgotten.
-_MOST_SECRETS = 2048
+_SHORTEST_SECRET = SHORTEST
+# A secret store may issue new credentials for every run; the oldest are forgotten. Each takes 2 to 3 KB.
+_MOST_SECRETS = 20_000
 # Libraries that show requests, headers and all, at DEBUG.
 _CHATTY = ("boto3", "botocore", "requests", "urllib3", "s3transfer")
 
@@ -38,11 +39,10 @@ class _Secrets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        # Replaced as a whole, so that a line can be formatted while a secret is added.
-        self._forms: tuple[str, ...] = ()
-        # The same, and as they are once a text has become part of a JSON line.
-        self._line_forms: tuple[str, ...] = ()
+        self._known: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._forms = Needles()
+        # The same, as they are once a text has become part of a JSON line.
+        self._line_forms = Needles()
 
     def add(self, secret: str) -> None:
         if len(secret) < _SHORTEST_SECRET:
@@ -51,28 +51,31 @@ class _Secrets:
             if secret in self._known:
                 self._known.move_to_end(secret)
                 return
-            self._known[secret] = tuple(_forms(secret))
+            forms = self._known[secret] = frozenset(_forms(secret))
+            self._forms.add(forms)
+            self._line_forms.add(_on_a_line(forms))
             if len(self._known) > _MOST_SECRETS:
-                self._known.popitem(last=False)
-            forms = {form for known in self._known.values() for form in known}
-            # The longest first: one form may contain another.
-            self._forms = tuple(sorted(forms, key=len, reverse=True))
-            self._line_forms = tuple(forms | {_escaped(form) for form in forms})
+                _, oldest = self._known.popitem(last=False)
+                self._forms.discard(oldest)
+                self._line_forms.discard(_on_a_line(oldest))
 
     def clear(self) -> None:
         with self._lock:
             self._known.clear()
-            self._forms = self._line_forms = ()
+            self._forms, self._line_forms = Needles(), Needles()
 
     def found(self, line: str) -> bool:
-        # Plain searches: one expression of so many alternatives is slower by far.
-        return any(form in line for form in self._line_forms)
+        return self._line_forms.within(line)
 
     def redact(self, text: str) -> str:
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, REDACTED)
+        spans = self._forms.spans(text)
+        for start, end in reversed(spans):
+            text = text[:start] + REDACTED + text[end:]
         return text
+
+
+def _on_a_line(forms: frozenset[str]) -> set[str]:
+    return {*forms, *map(_escaped, forms)}
 
 
 def _escaped(text: str) -> str:

@@ -196,6 +196,21 @@ def test_the_oldest_secrets_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
     assert redact("first-one second-one third-one") == "[redacted] second-one [redacted]"
 
 
+def test_thousands_of_secrets_are_taken_out() -> None:
+    secrets = [f"Secret/{number:05}+é" for number in range(5000)]
+    for secret in secrets:
+        register_secret(secret)
+    assert redact(f"ab {secrets[0]} {secrets[4999]} cd") == "ab [redacted] [redacted] cd"
+    assert redact(secrets[2500].encode().hex()) == "[redacted]"
+    assert redact("nothing of that kind") == "nothing of that kind"
+
+
+def test_secrets_that_overlap_leave_nothing_of_either() -> None:
+    register_secret("abcd-1234")
+    register_secret("1234-wxyz-and-more")
+    assert redact("(abcd-1234-wxyz-and-more)") == "([redacted])"
+
+
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
