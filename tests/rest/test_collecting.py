@@ -347,6 +347,94 @@ def test_a_gap_that_the_vendor_s_retention_has_torn_is_told(
     ]
 
 
+# --- paging by time ---
+
+
+def by_time(entries: list[dict[str, Any]], size: int = 3, *, later_only: bool = False) -> Answer:
+    """An API that gives the oldest entries from a moment on, `size` a page, and numbers pages of the same request."""
+
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        since = query["since"]
+        found = [made for made in entries if made["at"] > since or (made["at"] == since and not later_only)]
+        assert int(query.get("limit", size)) == size
+        start = (int(query.get("page", "1")) - 1) * size
+        return found[start : start + size]
+
+    return answer
+
+
+SEEK: dict[str, Any] = {
+    "params": {"since": "{since}"},
+    "paging": {"type": "seek", "path": "at", "size": 3, "size_param": "limit", "param": "page"},
+}
+
+
+def test_pages_by_the_time_of_the_last_entry(streams: Streams, serve: Any) -> None:
+    # Two that share a time lie on both sides of an end of a page.
+    times = [0, 1, 2, 2, 3, 3, 4, 5]
+    api = serve(by_time([entry(number, f"2026-11-20T00:00:0{second}.000Z") for number, second in enumerate(times)]))
+    assert run(streams, stream(api, **SEEK)).outcome == "succeeded"
+    assert ids(streams) == list(range(8))
+    assert [query["since"][17:] for _, query, _ in api.asked[1:]] == ["02.000Z", "03.000Z", "04.000Z"]
+
+
+def test_more_entries_of_one_time_than_a_page_has(streams: Streams, serve: Any) -> None:
+    times = [1, 2, 2, 2, 2, 2, 2, 2, 3, 4]
+    entries = [entry(number, f"2026-11-20T00:00:0{second}.000Z") for number, second in enumerate(times)]
+    api = serve(by_time(entries))
+    assert run(streams, stream(api, **SEEK)).outcome == "succeeded"
+    assert ids(streams) == list(range(10))
+    pages = [(query["since"][17:19], query.get("page")) for _, query, _ in api.asked[1:]]
+    assert pages == [("02", None), ("02", "2"), ("02", "3"), ("04", None)]
+    # Without numbers for its pages there is no way past them, and nothing is skipped.
+    unnumbered = {**SEEK, "paging": {name: part for name, part in SEEK["paging"].items() if name != "param"}}
+    failed = run(streams, stream(api, **unnumbered), identity="other")
+    assert "cursor_loop" in str(failed.failure)
+
+
+def test_a_last_entry_without_a_time(streams: Streams, serve: Any) -> None:
+    api = serve(lambda path, query, body: [entry(1), entry(2), {"id": 3}])
+    assert "no time at 'at'" in str(run(streams, stream(api, **SEEK)).failure)
+
+
+@pytest.mark.parametrize("order", [CHRONOLOGICAL, REVERSE_CHRONOLOGICAL])
+@pytest.mark.parametrize("time_format", ["iso_ms", "iso"])
+def test_a_filter_that_leaves_out_its_own_moment(streams: Streams, serve: Any, order: str, time_format: str) -> None:
+    entries = [entry(1), entry(2)]
+
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        found = [made for made in entries if made["at"].replace("Z", "") > query["since"].replace("Z", "")]
+        return found if order == CHRONOLOGICAL else found[::-1]
+
+    api = serve(answer)
+    kind = stream(api, order, params={"since": "{since}"}, exclusive=True, time_format=time_format)
+    assert run(streams, kind).outcome == "succeeded"
+    # One that came late with the moment of the last one, and one just before it, which that asks for again.
+    entries += [{**entry(3), "at": entry(2)["at"]}, entry(4)]
+    assert run(streams, kind).outcome == "succeeded"
+    assert ids(streams) == [1, 2, 3, 4]
+    earlier = {"iso_ms": "00:00:01.999Z", "iso": "00:00:01Z"}
+    assert api.asked[1][1]["since"].endswith(earlier[time_format])
+
+
+def test_a_pause_between_pages(streams: Streams, serve: Any) -> None:
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        place = int(query.get("cursor", "1"))
+        return {"list": [entry(place)], "cursor": str(place + 1) if place < 3 else None}
+
+    api = serve(answer)
+    waited = []
+
+    class Connector(
+        stream(api, entries="list", pause=6, paging={"type": "token", "path": "cursor", "param": "cursor"})  # type: ignore[misc]
+    ):
+        def wait(self, seconds: float) -> None:
+            waited.append((seconds, len(api.asked)))
+
+    assert run(streams, Connector).outcome == "succeeded"
+    assert waited == [(6, 1), (6, 2)]
+
+
 # --- entries ---
 
 
@@ -361,6 +449,53 @@ def test_each_entry_is_followed_up(streams: Streams, serve: Any) -> None:
     kind = stream(api, follow_up={"url": f"{api.url}/logs/{{id}}"})
     assert run(streams, kind).outcome == "succeeded"
     assert {found["id"]: found.get("details") for found in streams.delivered()} == {1: True, 3: True}
+
+
+def test_details_that_go_on_elsewhere(streams: Streams, serve: Any) -> None:
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        if path == "/logs":
+            return [entry(1), entry(2), entry(3), entry(4)]
+        number, page = int(path.split("/")[2]), int(query.get("page", "1"))
+        if number > 2:
+            return {3: (403, {}), 4: (410, {})}[number]
+        more = f"{api.url}{path}?page={page + 1}" if page < number else None
+        return {"notes": [f"{number}.{page}"], "more": more}
+
+    api = serve(answer)
+    details = {"url": f"{api.url}/logs/{{id}}/notes", "path": "notes", "next": "more", "into": "notes"}
+    kind = stream(api, follow_up={**details, "missing": [403, 410]})
+    assert run(streams, kind).outcome == "succeeded"
+    found = {made["id"]: made.get("notes") for made in streams.delivered()}
+    assert found == {1: ["1.1"], 2: ["2.1", "2.2"], 3: None, 4: None}
+    failed = run(streams, stream(api, follow_up=details), identity="other")
+    assert "403" in str(failed.failure)
+
+
+def test_details_that_go_round_in_circles(streams: Streams, serve: Any) -> None:
+    api = serve(lambda path, query, body: [entry(1)] if path == "/logs" else {"notes": [1], "more": "/logs/1?page=2"})
+    details = {"url": f"{api.url}/logs/{{id}}", "path": "notes", "next": "more", "into": "notes"}
+    assert "cursor_loop" in str(run(streams, stream(api, follow_up=details)).failure)
+    assert len(api.asked) == 3
+
+
+def test_only_what_is_kept_is_followed_up(streams: Streams, serve: Any) -> None:
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        if path != "/logs":
+            return {"seen": True}
+        page = int(query["page"])
+        # The first two pages have nothing that is wanted, which does not make them empty.
+        return [{**entry(page * 2 + n), "state": "new" if page < 3 else "done"} for n in range(2)] if page < 4 else []
+
+    api = serve(answer)
+    kind = stream(
+        api,
+        paging={"type": "page", "size": 2},
+        keep="state == 'done'",
+        follow_up={"url": f"{api.url}/logs/{{id}}", "into": "details"},
+    )
+    assert run(streams, kind).outcome == "succeeded"
+    assert ids(streams) == [6, 7]
+    assert [path for path, _, _ in api.asked if path != "/logs"] == ["/logs/6", "/logs/7"]
 
 
 def test_entries_are_projected_and_filtered(streams: Streams, serve: Any) -> None:

@@ -31,6 +31,7 @@ from grove.connectors.rest.source import (
     Offset,
     PageNumber,
     RateLimited,
+    Seek,
     Single,
     Source,
     Token,
@@ -40,7 +41,7 @@ from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
 from grove.exceptions import ConfigurationException, NotFoundException, RequestFailedException
 from grove.helpers import clock, parsing
 from grove.http import Auth as Credentials
-from grove.http import Basic, Client, Header, OAuth2, RateLimit, Response, SignedJwt
+from grove.http import Basic, Client, Header, OAuth2, RateLimit, Response, SignedJwt, next_link
 from grove.http.origin import shown
 from grove.models import ConnectorConfig
 
@@ -61,6 +62,7 @@ __all__ = [
     "PageNumber",
     "RateLimited",
     "RestConnector",
+    "Seek",
     "Single",
     "Source",
     "Token",
@@ -174,6 +176,8 @@ class RestConnector(BaseConnector):
         """Call `handle` with each page in turn; the next one is fetched meanwhile."""
 
         def fetch(request: Request) -> Page:
+            if source.pause and request is not walk.start:
+                self.wait(source.pause)
             return self._fetch(source, walk, client, request)
 
         ahead = Ahead(fetch, name=f"grove-ahead-{self.name}")
@@ -212,9 +216,12 @@ class RestConnector(BaseConnector):
         entries = self.prepare(_entries_in(source, data, response), response)
         page = walk.page(request, response, data, entries)
         since = walk.span[0]
-        # What is asked for from a rounded moment on is more than what is known.
-        if source.trim or (source.asks_since and since is not None and not times.is_exact(since, source.time_format)):
+        # What is asked for from an earlier moment on is more than what is known.
+        earlier = since is not None and (source.exclusive or not times.is_exact(since, source.time_format))
+        if source.trim or (source.asks_since and earlier):
             page = self._trimmed(page, walk.span)
+        if source.keep is not None:
+            page = replace(page, entries=[entry for entry in page.entries if search(source.keep, entry)])
         if source.follow_up is not None:
             page = replace(page, entries=self._followed(source.follow_up, client, request.headers, page.entries))
         if source.select is not None:
@@ -229,13 +236,13 @@ class RestConnector(BaseConnector):
         for entry in entries:
             values = {**given, **{name: search(path, entry) for name, path in follow_up.values.items()}}
             url, params = fill_url(follow_up.url, values), fill(follow_up.params, values)
-            answer = client.get(url, params=params, headers=headers, accept=(404,))
-            if answer.status == 404:
+            answer = client.get(url, params=params, headers=headers, accept=follow_up.missing)
+            if answer.status in follow_up.missing:
                 self.logger.warning("The source has no details of an entry.", extra={"event": "entry_without_details"})
                 if follow_up.into is not None:
                     made.append(entry)
                 continue
-            found = search(follow_up.path, answer.json())
+            found = _details(follow_up, client, headers, answer)
             made.append(found if follow_up.into is None else {**entry, follow_up.into: found})
         return made
 
@@ -285,19 +292,30 @@ class RestConnector(BaseConnector):
         return pointer if times.moment_of(pointer) is None else None
 
     def _walk(self, source: Source, span: times.Span, cursor: str | None) -> Walk:
+        later = source.paging.url if isinstance(source.paging, Token) else None
+        return Walk(
+            source.paging,
+            self._first_request(source, span),
+            span,
+            fill_url(later, self._values(source, span)) if later is not None else None,
+            cursor,
+            lambda moment: self._first_request(source, (moment, span[1])),
+        )
+
+    def _first_request(self, source: Source, span: times.Span) -> Request:
         values = self._values(source, span)
-        first = Request(
+        return Request(
             source.method,
             fill_url(source.url, values),
             params=fill(source.params, values),
             body=fill(source.body, values),
             headers=fill(source.headers, values),
         )
-        later = source.paging.url if isinstance(source.paging, Token) else None
-        return Walk(source.paging, first, span, fill_url(later, values) if later is not None else None, cursor)
 
     def _values(self, source: Source, span: times.Span) -> dict[str, Any]:
         since, until = span
+        if since is not None and source.exclusive:
+            since -= 1
         values = {
             **self._document_values(),
             "since": None if since is None else times.written(since, source.time_format),
@@ -359,7 +377,7 @@ class RestConnector(BaseConnector):
     def _credentials(self, source: Source, values: Mapping[str, Any]) -> Credentials | None:
         choices = source.auth if isinstance(source.auth, tuple) else (source.auth,)
         for choice in choices:
-            needed = names(choice.model_dump(exclude={"type"}))
+            needed = names(choice.model_dump(exclude={"type", "fields"}))
             if len(choices) == 1 or all(values.get(name) for name in needed):
                 return _credentials(choice, values)
         if not choices:
@@ -389,7 +407,7 @@ def _credentials(auth: Auth, values: Mapping[str, Any]) -> Credentials:
         client_secret=text(auth.client_secret),
         refresh_token=text(auth.refresh_token),
         scope=auth.scope,
-        fields={name: text(value) for name, value in auth.fields.items()},
+        fields={name: value for name, template in auth.fields.items() if (value := text(template))},
         style=auth.style,
         base_url_field=auth.base_url_field,
     )
@@ -401,6 +419,22 @@ def _header(auth: HeaderAuth, values: Mapping[str, Any]) -> Header:
     if not separator or names(prefix):
         prefix, value = "", auth.value
     return Header(auth.name, str(fill(value, values) or ""), prefix)
+
+
+def _details(follow_up: FollowUp, client: Client, headers: Mapping[str, str], answer: Response) -> Any:
+    """What a follow-up's answer has, and the answers that it links to."""
+    found = search(follow_up.path, answer.json())
+    if follow_up.next is None or not isinstance(found, list):
+        return found
+    asked = {answer.url}
+    while link := search(follow_up.next, answer.json()):
+        url = next_link(answer.url, str(link))
+        if url in asked:
+            raise RequestFailedException(f"{shown(url)} leads back to a page that it gave before (cursor_loop).")
+        asked.add(url)
+        answer = client.get(url, headers=headers)
+        found = [*found, *(search(follow_up.path, answer.json()) or [])]
+    return found
 
 
 def _error_in(source: Source, response: Response) -> str | None:

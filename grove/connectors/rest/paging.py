@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jmespath
 from blake3 import blake3
 
-from grove.connectors.rest.source import Keyset, Link, Offset, PageNumber, Paging, Single, Token
-from grove.connectors.rest.times import Span
+from grove.connectors.rest.source import Keyset, Link, Offset, PageNumber, Paging, Seek, Single, Token
+from grove.connectors.rest.times import Span, moment_of
 from grove.exceptions import RequestFailedException
 from grove.http import Response, next_link
 from grove.http.origin import shown
@@ -68,24 +68,34 @@ class Page:
 class Walk:
     """Goes through the pages of one query for `span`, beginning with `first`, or at the `cursor` of an earlier run.
 
-    `later_url` is the address of later pages where the paging has one of its own.
+    `later_url` is the address of later pages where the paging has one of its own. `asked_from` makes the request that
+    asks from a moment on (see `grove.connectors.rest.times`), which seeking needs.
     """
 
     def __init__(
-        self, paging: Paging, first: Request, span: Span, later_url: str | None = None, cursor: str | None = None
+        self,
+        paging: Paging,
+        first: Request,
+        span: Span,
+        later_url: str | None = None,
+        cursor: str | None = None,
+        asked_from: Callable[[int], Request] | None = None,
     ) -> None:
         self.span = span
         self._paging = paging
         self._later_url = later_url
+        self._asked_from = asked_from
         self._base = first
         self._count = 0
-        self._number = paging.start if isinstance(paging, PageNumber) else 0
+        self._number = paging.start if isinstance(paging, PageNumber | Seek) else 0
         self._empty = 0
         self._asked: set[bytes] = set()
         self.resumed = cursor is not None
         self.start = first if cursor is None else self._at(cursor)
         if isinstance(paging, Offset | PageNumber):
             self.start = self._counted(first, paging)
+        if isinstance(paging, Seek):
+            self.start = self._base = self._sized(first, paging)
 
     def page(self, request: Request, response: Response, data: Any, entries: list[Any]) -> Page:
         """What `request` was answered with: `data` is the JSON, `entries` those it had.
@@ -108,7 +118,7 @@ class Walk:
         return Page(entries, following, cursor)
 
     def _ends_when_empty(self) -> bool:
-        return isinstance(self._paging, Single | Offset | PageNumber | Keyset) or self._paging.empty_ends
+        return isinstance(self._paging, Single | Offset | PageNumber | Keyset | Seek) or self._paging.empty_ends
 
     def _following(
         self, request: Request, response: Response, data: Any, entries: list[Any]
@@ -132,8 +142,14 @@ class Walk:
             following = replace(request, url=next_link(response.url, str(link)), params={})
             return following, None
         if isinstance(paging, Keyset):
+            if not entries and paging.more is not None:
+                raise RequestFailedException(
+                    f"{shown(request.url)} gave an empty page and promises more, which only an entry could lead to."
+                )
             last = search(paging.path, entries[-1]) if entries else None
             return (None if last is None else self._with(paging, last)), None
+        if isinstance(paging, Seek):
+            return self._sought(paging, request, entries), None
         total = search(paging.total, data) if paging.total is not None else None
         short = paging.short_ends and len(entries) < paging.size
         if short or (isinstance(total, int) and self._count >= total):
@@ -156,10 +172,30 @@ class Walk:
 
     def _counted(self, base: Request, paging: Offset | PageNumber) -> Request:
         place = self._count if isinstance(paging, Offset) else self._number
-        request = _placed(base, paging.into, paging.param, place)
-        if paging.size_param is not None:
-            request = _placed(request, paging.into, paging.size_param, paging.size)
-        return request
+        return self._sized(_placed(base, paging.into, paging.param, place), paging)
+
+    def _sized(self, request: Request, paging: Offset | PageNumber | Seek) -> Request:
+        if paging.size_param is None:
+            return request
+        return _placed(request, paging.into, paging.size_param, paging.size)
+
+    def _sought(self, paging: Seek, request: Request, entries: list[Any]) -> Request | None:
+        assert self._asked_from is not None
+        if len(entries) < paging.size:
+            return None
+        time = search(paging.path, entries[-1])
+        moment = None if time is None else moment_of(str(time))
+        if moment is None:
+            raise RequestFailedException(
+                f"The last entry of a page of {shown(request.url)} has no time at {paging.path!r} to go on from."
+            )
+        base = self._sized(self._asked_from(moment), paging)
+        if base != self._base:
+            self._base, self._number = base, paging.start
+        elif paging.param is not None:
+            self._number += 1
+            return _placed(base, paging.into, paging.param, self._number)
+        return base
 
 
 def _placed(request: Request, into: str | None, name: str, value: Any) -> Request:

@@ -30,6 +30,7 @@ __all__ = [
     "PageNumber",
     "Paging",
     "RateLimited",
+    "Seek",
     "Single",
     "Source",
     "Token",
@@ -192,8 +193,24 @@ class Keyset(_Pages):
     into: Literal["query", "body"] | None = None
 
 
+class Seek(_Pages):
+    """The next page is asked for as the first one was, with the time of the last entry as `since`. Oldest first only.
+
+    `path` is that time in an entry. A page with fewer than `size` entries is the last one. Where a whole page has one
+    time, the pages of that time are numbered, by `param` and from `start` on.
+    """
+
+    type: Literal["seek"] = "seek"
+    path: Path
+    size: int = Field(ge=1)
+    size_param: str | None = None
+    param: str | None = None
+    start: int = 1
+    into: Literal["query", "body"] | None = None
+
+
 Paging: TypeAlias = Annotated[
-    Single | Token | Link | Offset | PageNumber | Keyset,
+    Single | Token | Link | Offset | PageNumber | Keyset | Seek,
     Field(discriminator="type"),
 ]
 
@@ -216,15 +233,19 @@ class RateLimited(_Declared):
 class FollowUp(_Declared):
     """A further request for each entry: `url` may use what `values` finds in the entry (JMESPath).
 
-    The answer takes the entry's place, or goes into its field `into`. An entry whose answer is 404 is left out, or
-    kept as it is where there is a field to fill.
+    The answer takes the entry's place, or goes into its field `into`. An entry whose answer has one of the statuses
+    `missing` is left out, or kept as it is where there is a field to fill.
     """
 
     url: str
     values: dict[str, Path] = Field(default_factory=lambda: {"id": "id"})
     params: dict[str, Any] = Field(default_factory=dict)
     path: Path = "@"
+    next: Path | None = None
+    """Where an answer links to more of the list at `path`."""
+
     into: str | None = None
+    missing: tuple[int, ...] = (404,)
 
 
 class Source(_Declared):
@@ -260,7 +281,10 @@ class Source(_Declared):
     """Credentials of type `header`, `basic`, `oauth2` or `google`; of several, the first whose fields are there."""
 
     paging: Paging = Field(default_factory=Single)
-    """How pages follow one another: of type `single`, `token`, `link`, `offset`, `page` or `keyset`."""
+    """How pages follow one another: of type `single`, `token`, `link`, `offset`, `page`, `keyset` or `seek`."""
+
+    pause: Seconds = 0
+    """How long to wait before each page but the first, in seconds."""
 
     entries: Path = "@"
     """JMESPath to the list of entries in an answer."""
@@ -273,6 +297,9 @@ class Source(_Declared):
 
     select: Path | None = None
     """What becomes of each entry; null leaves it out."""
+
+    keep: Path | None = None
+    """Which entries are wanted, by anything true; the others are left out before anything else is asked about them."""
 
     follow_up: FollowUp | None = None
     """A further request for each entry."""
@@ -291,6 +318,9 @@ class Source(_Declared):
 
     pointer_format: TimeFormat | None = None
     """How a pointer is written that no entry has given yet; as `time_format` where this is not said."""
+
+    exclusive: bool = False
+    """Whether the API leaves out the entries at `since` itself, so that it has to be asked from just before."""
 
     first_run: Seconds = 7 * DAY
     """How far back the first run goes, in seconds."""
