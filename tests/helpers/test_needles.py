@@ -57,6 +57,10 @@ def test_of_those_that_begin_alike_the_longest_counts() -> None:
     assert needles("abcd", "abcdefgh", "abcdef").spans("abcdefghi") == [(0, 8)]
 
 
+def test_a_longer_one_that_does_not_fit_any_more_is_not_there() -> None:
+    assert needles("abcde", "abcdefgh").spans("-abcde") == [(1, 6)]
+
+
 def test_those_that_overlap_leave_nothing_of_either() -> None:
     assert needles("abcd", "cdefghij").spans("abcdefghij-") == [(0, 10)]
 
