@@ -30,15 +30,18 @@ __all__ = ["ConfigContract"]
 
 CANARY = "canary-5a1e-of-the-contract"
 
+STREAM = f'"name": "a", "identity": "one", "connector": "contract", "key": "{CANARY}"'
+
 BROKEN = {
     "blank": " ",
     "no-json": f'{{"name": "a", "key": "{CANARY}" ',
     "list": "[]",
     "text": f'"{CANARY}"',
     "no-name": '{"identity": "one", "connector": "contract"}',
-    "no-number": f'{{"name": "a", "identity": "one", "connector": "c", "frequency": "{CANARY}"}}',
-    "no-object": f'{{"name": "a", "identity": "one", "connector": "c", "secrets": "{CANARY}"}}',
-    "no-encoding": f'{{"name": "a", "identity": "b", "connector": "c", "key": "{CANARY}", "encoding": {{"key": "x"}}}}',
+    "no-number": f'{{{STREAM}, "frequency": "{CANARY}"}}',
+    "no-object": f'{{{STREAM}, "secrets": "{CANARY}"}}',
+    "no-base64": f'{{{STREAM}, "encoding": {{"key": "base64"}}}}',
+    "no-encoding": f'{{{STREAM}, "encoding": {{"key": "rot13"}}}}',
     "nested": "[" * 4000,
 }
 

@@ -1,5 +1,7 @@
 """Secrets in parameters: how they are asked for, and what an error tells of them."""
 
+import subprocess
+import sys
 import traceback
 import uuid
 from typing import Any
@@ -87,3 +89,19 @@ def test_half_an_answer_is_not_quoted(name: str, ssm_link: Link) -> None:
     with pytest.raises(AccessException, match="what answers is not the parameter store") as failed:
         Handler().get(name)
     assert CANARY not in "".join(traceback.format_exception(failed.value))
+
+
+@pytest.mark.parametrize("group", ["grove.configs", "grove.secrets"])
+def test_a_missing_package_names_the_extra(group: str) -> None:
+    code = f"""
+import sys
+sys.modules["boto3"] = sys.modules["botocore"] = None
+from grove.helpers import plugin
+try:
+    plugin.load_class("aws_ssm", {group!r})
+except Exception as err:
+    print(type(err).__name__, err)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.startswith("ConfigurationException"), done.stderr
+    assert "pip install 'grove[aws]'" in done.stdout
