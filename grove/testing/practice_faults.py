@@ -4,14 +4,16 @@ A fault is a function, from the true answer to what is sent. `practice_bodies` h
 
 api.fault(3, status(503))
 api.fault(range(1, 6), rate_limited(30, how="date"))
-api.fault(2, slow(0.5), truncated(1_000))     # one after the other
+api.fault(2, slow(0.5), truncated(1_000))             # one after the other
+api.fault(None, once(where(b'"id":"e-7"', reset())))  # whichever request asks for that page
 """
 
 from __future__ import annotations
 
 import random
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from typing import Literal
@@ -22,6 +24,7 @@ __all__ = [
     "Framing",
     "Reply",
     "drip",
+    "once",
     "rate_limited",
     "raw",
     "redirect",
@@ -32,6 +35,7 @@ __all__ = [
     "status",
     "truncated",
     "until",
+    "where",
 ]
 
 Framing = Literal["length", "chunked", "close"]
@@ -140,6 +144,9 @@ def raw(data: bytes) -> Fault:
     return lambda reply: replace(reply, raw=data)
 
 
+# --- when ---
+
+
 def sometimes(share: float, chance: random.Random, *faults: Fault) -> Fault:
     """One of these faults, to that share of the answers."""
     return lambda reply: chance.choice(faults)(reply) if chance.random() < share else reply
@@ -147,10 +154,30 @@ def sometimes(share: float, chance: random.Random, *faults: Fault) -> Fault:
 
 def until(moment: float, *faults: Fault) -> Fault:
     """These faults, one after the other, as long as the API's clock is before `moment` (seconds since 1970)."""
+    return lambda reply: _all(faults, reply) if reply.now < moment else reply
+
+
+def where(text: bytes, *faults: Fault) -> Fault:
+    """These faults, one after the other, to every answer that has `text` in its body."""
+    return lambda reply: _all(faults, reply) if text in reply.body else reply
+
+
+def once(fault: Fault) -> Fault:
+    """This fault, until it has changed an answer."""
+    done = threading.Event()
 
     def disturb(reply: Reply) -> Reply:
-        for fault in faults if reply.now < moment else ():
-            reply = fault(reply)
-        return reply
+        if done.is_set():
+            return reply
+        changed = fault(reply)
+        if changed is not reply:
+            done.set()
+        return changed
 
     return disturb
+
+
+def _all(faults: Iterable[Fault], reply: Reply) -> Reply:
+    for fault in faults:
+        reply = fault(reply)
+    return reply

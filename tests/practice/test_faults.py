@@ -13,6 +13,7 @@ from grove.testing.practice_bodies import content, error_body, html
 from grove.testing.practice_faults import (
     RATE_LIMIT_HEADERS,
     drip,
+    once,
     rate_limited,
     raw,
     redirect,
@@ -22,6 +23,8 @@ from grove.testing.practice_faults import (
     stalled,
     status,
     truncated,
+    until,
+    where,
 )
 
 NOW = 1_800_000_000.0
@@ -205,3 +208,27 @@ def test_some_answers_go_wrong(api, get):
     found = [get().status_code for _ in range(100)]
     assert 15 < found.count(502) + found.count(503) < 45
     assert min(found.count(502), found.count(503)) > 3
+
+
+def test_faults_for_a_page_and_not_for_a_request(api, get):
+    last = b'"id":"%b"' % api.offered[-1]["id"].encode()
+    api.fault(None, where(last, status(503), slow(0.001)))
+    assert get().status_code == 503
+    api.expire(20)
+    assert get().status_code == 200
+
+
+def test_a_fault_that_happens_once(api, get):
+    api.fault(None, once(where(b"e-0000019", status(502))), once(status(503)))
+    # The second one changes what the first made of it.
+    assert [get().status_code for _ in range(3)] == [503, 200, 200]
+    api.heal()
+    api.fault(None, once(where(b"no such text", status(502))))
+    assert [get().status_code for _ in range(3)] == [200, 200, 200]
+
+
+def test_faults_until_a_moment(api, get):
+    api.fault(None, until(NOW + 10, status(503)))
+    assert get().status_code == 503
+    api.clock = lambda: NOW + 10
+    assert get().status_code == 200

@@ -21,8 +21,8 @@ from grove.testing.practice_documents import http_json
 
 # Seconds after which a run that has not ended counts as hanging; none takes a tenth of it.
 _PATIENCE = 60
-# Seconds of silence after which a connector asks again.
-_TIMEOUT = 0.25
+# Seconds of silence after which a connector asks again, unless a test says otherwise.
+_TIMEOUT = 20.0
 
 
 class Clock:
@@ -132,7 +132,7 @@ class Stream:
                 "outputs": {"logs": "raw"},
                 "url": api.url,
                 "read_timeout": _TIMEOUT,
-                "deadline": 5.0,
+                "deadline": 120.0,
                 **fields,
             }
         made = kind(ConnectorConfig(**document), {"runtime": "test"}, cache=self.cache, output=self.output)
