@@ -27,16 +27,23 @@ def free_port() -> int:
 
 
 class Server:
-    """A process that listens on `port` of loopback. `command` makes its command line, from the port."""
+    """A process that listens on `port` of loopback. `command` makes its command line, from the port.
 
-    def __init__(self, folder: Path, command: Callable[[int], list[str]]) -> None:
+    It is ready once it accepts connections and, where there is a `question`, does not answer it with `not_yet`.
+    """
+
+    def __init__(
+        self, folder: Path, command: Callable[[int], list[str]], question: bytes = b"", not_yet: bytes = b""
+    ) -> None:
         self.folder = folder
+        self._question = question
+        self._not_yet = not_yet
         self.port = 0
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, on the port it had before or on a free one, and return once it accepts connections."""
+        """Start it, on the port it had before or on a free one, and return once it is ready."""
         fixed = self.port
         for _ in range(5):
             port = fixed or free_port()
@@ -44,19 +51,22 @@ class Server:
                 self._process = subprocess.Popen(
                     self._command(port), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
-            if self._accepts(port):
+            if self._gets_ready(port):
                 self.port = port
                 return
             self.kill()
         raise AssertionError(f"the server does not start: {(self.folder / 'server.log').read_text()[-2000:]}")
 
-    def _accepts(self, port: int) -> bool:
+    def _gets_ready(self, port: int) -> bool:
         assert self._process is not None
         limit = time.monotonic() + START_LIMIT
         while time.monotonic() < limit and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                # Another process may have taken the port meanwhile; ours has then ended.
-                return self._process.poll() is None
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as link:
+                if self._question:
+                    link.sendall(self._question)
+                if not self._question or not link.recv(1024).startswith(self._not_yet):
+                    # Another process may have taken the port meanwhile; ours has then ended.
+                    return self._process.poll() is None
             time.sleep(0.02)
         return False
 
@@ -89,7 +99,7 @@ def make_redis_server(folder: Path, *options: str) -> Server:
         place = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder))
         return [program, *place, *durable, *options]
 
-    return Server(folder, command)
+    return Server(folder, command, question=b"PING\r\n", not_yet=b"-LOADING")
 
 
 def make_aws_server(folder: Path) -> Server:

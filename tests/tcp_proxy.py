@@ -25,10 +25,13 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Proxy:
-    """Forwards `port` to the server's. An exchange is a request, in as many pieces as it comes, and its reply."""
+    """Forwards new connections to `port` to `server_port`.
+
+    An exchange is a request, in as many pieces as it comes, and its reply.
+    """
 
     def __init__(self, server_port: int) -> None:
-        self._server_port = server_port
+        self.server_port = server_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._guard = threading.Lock()
@@ -90,7 +93,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._server_port), timeout=30)
+                server = socket.create_connection(("127.0.0.1", self.server_port), timeout=30)
             except OSError:
                 _reset(client)
                 continue

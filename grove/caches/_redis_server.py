@@ -88,10 +88,6 @@ class Server:
                     sent = True
                     connection.send_command(*command)
                     return connection.read_response()
-                except BaseException:
-                    # An answer that is still on its way must not become the next one's.
-                    connection.disconnect()
-                    raise
                 finally:
                     pool.release(connection)
             except NoScriptError:

@@ -150,6 +150,12 @@ def internal(tmp_path: Path, port: int) -> list[str]:
     ]
 
 
+def open_record(cache: Handler, batch: str) -> None:
+    """What a large batch begins with."""
+    opened = {"UpdateExpression": "SET decision = :open", "ExpressionAttributeValues": {":open": {"S": "open"}}}
+    cache._table.update(_dynamodb_large._record(batch), **opened)
+
+
 # --- what is stored ---
 
 
@@ -321,11 +327,7 @@ def test_scan_removes_what_dead_writers_have_left(
     kept = internal(tmp_path, port)
     # Written, and never referred to: by a writer that died, or is not done yet.
     cache._table.write_parts(_dynamodb_items.Value.encode(BIG))
-    cache._table.update(
-        _dynamodb_large._record(_dynamodb_items.new_id()),
-        UpdateExpression="SET decision = :open",
-        ExpressionAttributeValues={":open": {"S": "open"}},
-    )
+    open_record(cache, _dynamodb_items.new_id())
     assert len(internal(tmp_path, port)) == 7
     assert list(cache.scan("pointer.")) == []
     assert len(internal(tmp_path, port)) == 7
@@ -351,7 +353,7 @@ def test_scan_lists_more_than_one_answer_holds(cache: Handler) -> None:
 KEYS = [
     Key(f"pointer.{REFERENCE}", name) for name in ("set", "delete", "big", "new", "only required", "required absent")
 ]
-LONG, OTHER = "ab" * 200_000, "ba" * 200_000
+LONG, OTHER = "ab" * 75_000, "ba" * 75_000
 BEFORE = ["1", "1", LONG, None, "1", None]
 AFTER = ["2", None, OTHER, "2", "1", None]
 
@@ -387,9 +389,9 @@ def test_a_large_batch_leaves_nothing_but_its_values(cache: Handler, tmp_path: P
     fill(cache)
     cache.apply(large_batch())
     assert cache.read(KEYS) == AFTER
-    assert len(internal(tmp_path, port)) == 2
+    assert len(internal(tmp_path, port)) == 1
     assert all("intent" not in item for item in stored(tmp_path, port))
-    assert len(stored(tmp_path, port)) == 6
+    assert len(stored(tmp_path, port)) == 5
 
 
 @pytest.mark.usefixtures("small_transactions")
@@ -471,6 +473,45 @@ def test_a_large_batch_meets_what_another_has_announced(cache: Handler, tmp_path
     make_cache(tmp_path, port).apply(Batch().require(KEYS[0], "1").set(KEYS[0], "1"))
     cache.apply(large_batch())
     assert cache.read(KEYS) == AFTER
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_whoever_carries_out_a_dead_writer_s_batch_clears_away_what_it_replaces(
+    cache: Handler, tmp_path: Path, port: int
+) -> None:
+    fill(cache)
+    value = _dynamodb_items.Value.encode(OTHER)
+    dead = "0065e8f3c0-5f1d7f3f0c6f4a21b2d0a4f6c1a9e3d7"
+    cache._table.write_parts(value)
+    _dynamodb_large._announce(cache._table, dead, _dynamodb_items.Step(KEYS[2], True, LONG, True, value), 0)
+    open_record(cache, dead)
+    assert _dynamodb_large._decide(cache._table, dead, "committed") == "committed"
+    assert make_cache(tmp_path, port).get(*KEYS[2]) == OTHER
+    assert value.chunks is not None
+    assert set(internal(tmp_path, port)) == {f"grove:chunk:{value.chunks.generation}", f"grove:batch:{dead}"}
+
+
+@pytest.mark.usefixtures("small_transactions")
+def test_requests_of_a_large_batch_may_come_twice(
+    cache: Handler, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(cache)
+    call = _dynamodb_table.Table._call
+
+    def twice(self: Any, operation: str, **parameters: Any) -> Any:
+        # As the client does where a reply is lost: only the second answer is heard.
+        if operation in ("update_item", "delete_item"):
+            with contextlib.suppress(_dynamodb_table.ConditionError):
+                call(self, operation, **parameters)
+        return call(self, operation, **parameters)
+
+    monkeypatch.setattr(_dynamodb_table.Table, "_call", twice)
+    cache.apply(large_batch())
+    assert cache.read(KEYS) == AFTER
+    with pytest.raises(ConflictError):
+        cache.apply(large_batch())
+    assert cache.read(KEYS) == AFTER
+    assert all("intent" not in item for item in stored(tmp_path, port))
 
 
 def test_another_s_open_batch_is_waited_for(
@@ -663,6 +704,17 @@ def test_expired_credentials_are_renewed(tmp_path: Path, link: Proxy, code: str)
     assert cache._table._access.client() is not before
 
 
+def test_one_of_many_threads_signs_in_anew(tmp_path: Path, link: Proxy) -> None:
+    access = make_cache(tmp_path, link.port)._table._access
+    expired = access.client()
+    access.renew(expired)
+    renewed = access.client()
+    # Another thread has found out later.
+    access.renew(expired)
+    assert renewed is not expired
+    assert access.client() is renewed
+
+
 def test_credentials_that_stay_expired_are_an_error(tmp_path: Path, link: Proxy) -> None:
     cache = make_cache(tmp_path, link.port)
     link.fail(error("ExpiredTokenException"), times=10)
@@ -775,13 +827,16 @@ def test_without_rights_it_is_a_matter_of_settings(tmp_path: Path, link: Proxy) 
 
 
 @pytest.mark.usefixtures("small_transactions")
-def test_it_needs_no_other_rights_than_before(cache: Handler) -> None:
+def test_it_needs_no_other_rights_than_before_and_reads_what_is_there_now(cache: Handler) -> None:
     used: set[str] = set()
+    consistent: set[Any] = set()
 
     def note(model: Any, params: dict[str, Any], **_: Any) -> None:
         used.add(model.name)
-        for action in json.loads(params["body"]).get("TransactItems", []):
-            used.update(f"{kind} in a transaction" for kind in action)
+        body = json.loads(params["body"])
+        used.update(f"{kind} in a transaction" for action in body.get("TransactItems", []) for kind in action)
+        if model.name in ("GetItem", "Scan"):
+            consistent.add(body.get("ConsistentRead"))
 
     cache._table._access.client().meta.events.register("before-call.dynamodb", note)
     fill(cache)
@@ -789,4 +844,7 @@ def test_it_needs_no_other_rights_than_before(cache: Handler) -> None:
     cache.apply(Batch().require(KEYS[1], None).set(KEYS[0], BIG))
     cache.apply(Batch().require(KEYS[1], None).delete(KEYS[0]))
     assert cache.read(KEYS[:2]) == [None, None]
+    assert list(cache.scan("epoch.")) == []
+    assert consistent == {True}
+    used.discard("Scan")
     assert used - PERMISSIONS == {f"{kind} in a transaction" for kind in ("Get", "Update", "Delete", "ConditionCheck")}
