@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 
 from blake3 import blake3
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -301,7 +300,7 @@ class Handler(BaseOutput):
                     raise
             self._access.renew(client)
             return getattr(self._access.client(), operation)(**target, **arguments)
-        except (ClientError, BotoCoreError, ResponseParserError, ValueError) as err:
+        except (ClientError, BotoCoreError, ValueError) as err:
             code = _code(err)
             place = "/".join(("s3:/", *target.values()))
             raise RequestError(f"{place}: {err}. {_advice(code)}", code) from err

@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from grove.exceptions import AccessException, ConfigurationException
+from grove.logging import redact
 from grove.outputs import kafka
 from grove.outputs.kafka import Handler
 from grove.testing.output_contract import OutputContract
@@ -196,8 +197,6 @@ def test_no_credential_is_shown(make, caplog):
         submit(output, {"id": 1})
     text = f"{output.config!r} {caught.value} {[record.getMessage() for record in caplog.records]}"
     assert "s3cret" not in text
-    from grove.logging import redact
-
     assert redact("s3cret1 s3cret2") == "[redacted] [redacted]"
 
 
