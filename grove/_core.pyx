@@ -1129,8 +1129,6 @@ cdef class _Delivered:
         if self.page is None:
             return False
         places = self.places(pointer)
-        if not places:
-            return False
         first = bisect_left(places, self._next) if len(places) > 1 else 0
         for place in range(first, first + _LINES_TO_COMPARE):
             index = places[place % len(places)]

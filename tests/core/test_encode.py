@@ -3,6 +3,8 @@
 import gzip
 import json
 import random
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -177,6 +179,24 @@ def test_gzip_is_one_plain_member(data: bytes, level: int) -> None:
 def test_gzip_has_four_levels(level: int) -> None:
     with pytest.raises(ValueError, match=str(level)):
         _core.gzip(b"", level)
+
+
+def test_gzip_needs_no_isal() -> None:
+    code = """
+import gzip, sys
+sys.modules["isal"] = None
+from grove import _core
+data = b"line\\n" * 10_000
+sizes = [len(_core.gzip(data, level)) for level in range(4)]
+assert all(gzip.decompress(_core.gzip(data, level)) == data for level in range(4))
+page = _core.encode([{"n": 1}, {"n": 2}] * 100, None)
+lines = page.data
+page.shrink(_core.gzip(page))
+assert page.data == lines
+print(len(data) > sizes[0] >= sizes[3])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
 
 
 def test_gzip_leaves_the_interpreter_free() -> None:

@@ -5,12 +5,20 @@ from typing import Any
 
 import jmespath
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from grove import _core
 from tests import reference
 from tests.strategies import Colour, Mapping, Mode, Text, wild_entries, wild_values
+
+
+class Sounding:
+    """Its text is of a class of its own."""
+
+    def __str__(self) -> str:
+        return Text("heard")
+
 
 PLAIN = [
     "a",
@@ -121,6 +129,7 @@ def test_any_text_is_a_path_exactly_if_jmespath_takes_it(expression: str) -> Non
         ([1, "a"], "[1, 'a']"),
         (2**70, str(2**70)),
         (Text("t"), "t"),
+        (Sounding(), "heard"),
         ("\ud800", "\ud800"),
     ],
 )
@@ -128,6 +137,36 @@ def test_values_become_what_str_makes_of_them(value: Any, pointer: str | None) -
     found = _core.pointer_path("a").pointers([{"a": value}])
     assert found == [pointer]
     assert type(found[0]) in (str, type(None))
+
+
+@given(st.integers() | st.integers(-(2**70), 2**70))
+@example(9)
+@example(10)
+@example(99)
+@example(100)
+@example(10**18 - 1)
+@example(10**18)
+@example(2**63 - 1)
+@example(2**63)
+@example(-(2**63))
+@example(-(2**63) - 1)
+@example(-1)
+def test_integers_are_their_digits(number: int) -> None:
+    assert _core.pointer_path("a").pointers([{"a": number}]) == [str(number)]
+
+
+def test_a_lack_of_memory_is_not_taken_for_the_lack_of_a_pointer() -> None:
+    class Large:
+        def __str__(self) -> str:
+            raise MemoryError
+
+    for call in (_core.pointer_path("a").pointers, _core.hash_entry, _core.canonical):
+        with pytest.raises(MemoryError):
+            call([{"a": Large()}])
+
+
+def test_a_path_shows_itself() -> None:
+    assert repr(_core.pointer_path("a.b")) == "PointerPath('a.b')"
 
 
 def test_a_value_that_str_refuses_is_no_pointer() -> None:

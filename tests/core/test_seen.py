@@ -173,6 +173,19 @@ def test_old_pages_are_forgotten_by_halves_and_recent_ones_never() -> None:
             assert seen.hashes(texts[0]) == set()
 
 
+def test_pages_that_nothing_came_near_are_forgotten_like_others() -> None:
+    entries = [{"n": n, "text": "x" * 100} for n in range(10)]
+    seen = _core.Seen(8 * (len(_core.encode(entries, None).data) + 1_600))
+    for number in range(60):
+        texts = [str(1_000_000 * number + n) for n in range(10)]
+        assert seen.unseen(entries, texts) == list(range(10))
+        seen.remember(texts, _core.encode(entries, None))
+    known = [bool(seen.hashes(str(1_000_000 * number))) for number in range(60)]
+    assert known[-4:] == [True] * 4
+    assert not any(known[:-8])
+    assert seen.unseen(entries, [str(n) for n in range(10)]) == list(range(10))
+
+
 def test_what_was_added_is_never_forgotten() -> None:
     seen = _core.Seen(1_000)
     digest = _core.hash_entry({"boundary": 1})
@@ -196,7 +209,7 @@ def test_what_was_added_outlives_the_page_that_shared_its_pointer(pointer: str) 
     assert seen.hashes(pointer) == {_core.hash_entry({"boundary": 1})}
 
 
-@pytest.mark.parametrize("step", [1, 7, 10, -7, -10, 0])
+@pytest.mark.parametrize("step", [1, 7, 9, 10, -7, -9, -10, 0])
 def test_forgetting_works_whichever_way_the_pointers_go(step: int) -> None:
     """Pages of 10 integers that overlap, touch or lie apart; the last three are always known, the first ones not."""
     sizes = [{"n": n, "text": "x" * 100} for n in range(10)]
