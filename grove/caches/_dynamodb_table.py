@@ -14,7 +14,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 
 from grove.caches._dynamodb_items import Chunks, Item, Value
 from grove.exceptions import AccessException
@@ -33,7 +39,9 @@ FIRST_WAIT = 0.025
 _NOT_NOW = frozenset(
     {"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
 )
+# DynamoDB's own codes, and those of STS where a role is assumed.
 _DENIED = frozenset({"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException"})
+_DENIED |= {"AccessDenied", "InvalidClientTokenId", "SignatureDoesNotMatch"}
 _NO_TABLE = frozenset({"ResourceNotFoundException", "ValidationException"})
 
 
@@ -163,22 +171,15 @@ class Table:
         )
 
     def _call(self, operation: str, **parameters: Any) -> Any:
-        client: Any = None
         try:
-            try:
-                client = self._access.client()
-                return getattr(client, operation)(**parameters)
-            except ClientError as err:
-                if err.response["Error"]["Code"] not in aws.EXPIRED:
-                    raise
-                # Refused before anything was done, so it can be sent again.
-                self._access.renew(client)
-                client = self._access.client()
-                return getattr(client, operation)(**parameters)
+            return self._access.call(operation, **parameters)
         except ClientError as err:
             raise self._translated(err) from err
         except (NoCredentialsError, PartialCredentialsError) as err:
             raise DeniedError(f"There are no AWS credentials for the DynamoDB table {self.name}: {err}") from err
+        except (ParamValidationError, ValueError) as err:
+            # A name, region or endpoint that cannot be one.
+            raise UnusableError(f"The DynamoDB table {self.name!r} cannot be used: {err}") from err
         except BotoCoreError as err:
             raise AccessException(f"The DynamoDB table {self.name} does not answer: {err}") from err
 

@@ -75,7 +75,24 @@ def commit(cache: BaseCache, folder: Path, times: int) -> None:
         _say(number)
 
 
-TASKS = {"fight": fight, "hold": hold, "commit": commit}
+def fork(cache: BaseCache, folder: Path, times: int) -> None:
+    """Use the cache, fork, and use it in both."""
+    cache.set(*POINTER, "of the parent")
+    child = os.fork()
+    if not child:
+        # A child that fails must not go on as if it were its parent.
+        code = 1
+        try:
+            cache.set(*WINDOW, f"of the child, after {cache.get(*POINTER)}")
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    cache.set(*POINTER, f"still {cache.get(*POINTER)}", constraint="of the parent")
+    _say("child", os.waitstatus_to_exitcode(status))
+
+
+TASKS = {"fork": fork, "fight": fight, "hold": hold, "commit": commit}
 
 
 def main(file: str, kind: str, state: str, folder: str, task: str, times: str) -> None:

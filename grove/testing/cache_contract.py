@@ -586,6 +586,12 @@ class CacheContract:
             assert sequence is not None
             assert int(sequence) >= committed
 
+    def test_a_forked_child_and_its_parent_both_go_on(self, cache: BaseCache, tmp_path: Path) -> None:
+        with self._worker(cache, tmp_path, "fork") as parent:
+            _go_on(parent)
+            assert _said(parent) == "child 0"
+        assert cache.read([POINTER, WINDOW]) == ["still of the parent", "of the child, after of the parent"]
+
     @contextlib.contextmanager
     def _worker(self, cache: BaseCache, tmp_path: Path, task: str) -> Iterator["subprocess.Popen[str]"]:
         """A process that has made the cache, and waits to be told to begin `task`."""

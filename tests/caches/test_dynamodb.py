@@ -807,6 +807,27 @@ def test_a_table_with_other_keys_is_a_matter_of_settings(tmp_path: Path, port: i
 
 
 @pytest.mark.usefixtures("no_clients")
+@pytest.mark.parametrize(
+    "settings", [{"url": "not a url"}, {"table_region": "no region"}, {"table": ""}], ids=["url", "region", "table"]
+)
+def test_a_setting_that_cannot_be_is_a_matter_of_settings(tmp_path: Path, port: int, settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationException, match="GROVE_CACHE_AWS_DYNAMODB"):
+        make_cache(tmp_path, port, **settings).setup()
+
+
+def test_a_role_that_may_not_be_assumed_is_a_matter_of_settings(
+    tmp_path: Path, link: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{link.port}")
+    body = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>as told</Message></Error></ErrorResponse>"
+    head = f"HTTP/1.1 403 Told\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    link.fail(head.encode() + body)
+    cache = make_cache(tmp_path, link.port, assume_role_arn="arn:aws:iam::123456789012:role/grove")
+    with pytest.raises(ConfigurationException, match="AssumeRole"):
+        cache.setup()
+
+
+@pytest.mark.usefixtures("no_clients")
 def test_without_credentials_it_is_a_matter_of_settings(
     tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
