@@ -179,6 +179,8 @@ def relocated(kind: type[RestConnector], url: str) -> type[RestConnector]:
                 else moved(part)
                 for name, part in value.items()
             }
+        if isinstance(value, list | tuple):
+            return [moved(part) for part in value]
         return value
 
     class Relocated(kind):  # type: ignore[valid-type, misc]

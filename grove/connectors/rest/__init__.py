@@ -377,17 +377,21 @@ class RestConnector(BaseConnector):
     def _credentials(self, source: Source, values: Mapping[str, Any]) -> Credentials | None:
         choices = source.auth if isinstance(source.auth, tuple) else (source.auth,)
         for choice in choices:
-            needed = names(choice.model_dump(exclude={"type", "fields"}))
-            if len(choices) == 1 or all(values.get(name) for name in needed):
+            if len(choices) == 1 or all(values.get(name) for name in _needed(choice)):
                 return _credentials(choice, values)
         if not choices:
             return None
-        wanted = "; or ".join(", ".join(sorted(names(choice.model_dump()))) for choice in choices)
+        wanted = "; or ".join(", ".join(sorted(_needed(choice))) for choice in choices)
         raise ConfigurationException(f"The configuration document {self.name!r} has no credentials. It needs {wanted}.")
 
 
 class _CursorExpired(Exception):
     """The source does not take a cursor of an earlier run."""
+
+
+def _needed(auth: Auth) -> set[str]:
+    """The fields of a document without which there are no credentials. Those of a token request may be left out."""
+    return names(auth.model_dump(exclude={"type", "fields"}))
 
 
 def _credentials(auth: Auth, values: Mapping[str, Any]) -> Credentials:
