@@ -13,7 +13,7 @@ import random
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from grove.__about__ import __version__
@@ -47,7 +47,7 @@ IDLE = 3600.0
 
 @dataclass(slots=True)
 class Stream:
-    """One stream: its document, how its last run went (moments in UTC), and when the cache says that it ran."""
+    """One stream: its document, how its last run went (moments in UTC), and the last run of all, wherever it was."""
 
     config: ConnectorConfig
     known: datetime | None = None
@@ -251,7 +251,6 @@ class Supervisor:
     def _start(self, workers: Workers, key: StreamKey, now: float) -> None:
         stream = self.streams[key]
         self._lateness.started(now - self.schedule[key].due)
-        stream.began = clock.now()
         attempt = self._running[key] = Attempt(stream.config, key, _Look(stream.known))
         workers.submit(attempt)
 
@@ -261,8 +260,8 @@ class Supervisor:
             return
         key: Any = attempt.key
         del self._running[key]
-        self._note(key, attempt)
-        failure, look = attempt.failure, attempt.due
+        self._note(key, attempt, now)
+        look = attempt.due
         if attempt.outcome == "succeeded":
             self.schedule.succeeded(key, now)
         elif attempt.outcome == "locked":
@@ -271,28 +270,32 @@ class Supervisor:
             self.schedule.postponed(key, now, look.wait)
         elif attempt.outcome == "stopped":
             self.schedule.stopped(key, now)
-        elif (until := getattr(failure, "until", None)) is not None:
-            self.schedule.postponed(key, now, come_back(until, clock.now()))
+        elif attempt.until is not None:
+            self.schedule.postponed(key, now, come_back(attempt.until, clock.now()))
         else:
             self.schedule.failed(key, now, random.random())
         self._tell(attempt, now)
 
-    def _note(self, key: StreamKey, attempt: Attempt) -> None:
-        """Keep how it went; a stream that was removed meanwhile is nobody's."""
+    def _note(self, key: StreamKey, attempt: Attempt, now: float) -> None:
+        """Keep how it went; a stream that was removed meanwhile is nobody's, and one that was not due did not run."""
         stream = self.streams.get(key)
         if stream is None:
             return
-        stream.ended = clock.now()
-        stream.outcome = attempt.outcome
-        stream.entries = attempt.entries
-        stream.error = "" if attempt.failure is None else str(attempt.failure) or repr(attempt.failure)
-        if attempt.connector is not None and attempt.outcome in ("succeeded", "failed"):
-            # As it was written: whole seconds.
-            stream.known = attempt.connector._started.replace(microsecond=0)
-        elif isinstance(attempt.due, _Look):
-            stream.known = attempt.due.last
+        if isinstance(attempt.due, _Look):
+            stream.known = attempt.ran or attempt.due.last
+        if attempt.outcome != "not_due":
+            stream.ended = clock.now()
+            stream.began = stream.ended - timedelta(seconds=now - (attempt.began or now))
+            stream.outcome, stream.entries, stream.error = attempt.outcome, attempt.entries, attempt.error
 
     def _tell(self, attempt: Attempt, now: float) -> None:
+        level = logging.DEBUG
+        if attempt.outcome == "failed":
+            level = logging.WARNING
+        elif attempt.entries:
+            level = logging.INFO
+        if not logger.isEnabledFor(level):
+            return
         key: Any = attempt.key
         extra: dict[str, Any] = {**attempt.about, "outcome": attempt.outcome, "entries": attempt.entries}
         if attempt.began is not None:
@@ -300,11 +303,6 @@ class Supervisor:
         if key in self.schedule:
             slot = self.schedule[key]
             extra.update(next_in=round(slot.due - now, 1), failures=slot.failures)
-        level = logging.DEBUG
-        if attempt.outcome == "failed":
-            level = logging.WARNING
-        elif attempt.entries:
-            level = logging.INFO
         logger.log(level, "A run has ended.", extra=extra)
 
     # --- streams that hang ---
@@ -315,10 +313,10 @@ class Supervisor:
             key: Any = attempt.key
             del self._running[key]
             attempt.outcome = "failed"
-            attempt.failure = GroveException(
+            attempt.error = (
                 f"It made no progress for {attempt.config.run_timeout:g} seconds (`run_timeout`), and was given up."
             )
-            self._note(key, attempt)
+            self._note(key, attempt, now)
             self.schedule.failed(key, now, random.random())
             logger.error(
                 "The stream hangs; its run is given up, and the next one goes on from the last page that was saved.",
@@ -376,14 +374,14 @@ class Supervisor:
         )
         if not self.streams and (first or removed):
             logger.warning("There is nothing to collect: no enabled configuration document was found.")
-        for key in (*added, *changed):
-            logger.debug(
-                "A stream is planned.", extra={"stream": self.streams[key].config.name, **self._plan(key, now)}
-            )
+        if logger.isEnabledFor(logging.DEBUG):
+            for key in (*added, *changed):
+                self._tell_plan(key, now)
 
-    def _plan(self, key: StreamKey, now: float) -> dict[str, Any]:
+    def _tell_plan(self, key: StreamKey, now: float) -> None:
         slot = self.schedule[key]
-        return {"running": slot.running, "next_in": round(slot.due - now, 1), "frequency": slot.frequency}
+        about = {"stream": self.streams[key].config.name, "running": slot.running, "frequency": slot.frequency}
+        logger.debug("A stream is planned.", extra={**about, "next_in": round(slot.due - now, 1)})
 
     def _add(self, keys: Iterable[StreamKey], loaded: Loaded, now: float) -> None:
         """Plan new streams: those that are due spread from now, the one that has been due the longest first."""

@@ -50,7 +50,7 @@ class Report:
             logger.info("The stream is not due yet.", extra={**attempt.about, "frequency": attempt.config.frequency})
         self.streams[attempt.outcome].append(attempt.config.name)
         if attempt.misconfigured:
-            self.problems.append(str(attempt.failure))
+            self.problems.append(attempt.error)
 
     @property
     def exit_code(self) -> int:

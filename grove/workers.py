@@ -7,6 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from grove.connectors import BaseConnector
 from grove.constants import CACHE_KEY_LOCK
@@ -15,6 +16,7 @@ from grove.exceptions import (
     ConfigurationException,
     ConnectorMissingException,
     GroveException,
+    RateLimitException,
     StoppedError,
 )
 from grove.helpers import clock
@@ -43,8 +45,11 @@ class Attempt:
 
     `key` is whatever the caller knows the stream by, and `due` decides whether it is to run at all. Its connector
     exists once its secrets have been fetched. `began` is on the monotonic clock, None before a worker has it in hand.
-    `misconfigured` says that the document is what is wrong, and `failure` holds whatever went wrong. `expires_in` is
-    when the lock may be over of a stream that is locked elsewhere, in seconds.
+
+    What is known in the end: `failure` holds whatever went wrong, in words in `error`, and `misconfigured` says that
+    it is the document. `entries` were delivered, to the output descriptor that got the most. `ran` is when the run
+    began, as the cache has it now, None where it did not get so far. `until` is when the source wants to be asked
+    again, and `expires_in` when the lock may be over of a stream that is locked elsewhere, in seconds.
     """
 
     config: ConnectorConfig
@@ -57,6 +62,10 @@ class Attempt:
     outcome: str = ""
     failure: BaseException | None = None
     misconfigured: bool = False
+    error: str = ""
+    entries: int = 0
+    ran: datetime | None = None
+    until: datetime | None = None
     expires_in: float = 0.0
 
     @property
@@ -64,11 +73,6 @@ class Attempt:
         """What log lines say of the stream."""
         config = self.config
         return {"stream": config.name, "connector": config.connector, "identity": config.identity}
-
-    @property
-    def entries(self) -> int:
-        """How many entries it has delivered, to the output descriptor that got the most."""
-        return max(self.connector._saved.values(), default=0) if self.connector is not None else 0
 
     def hangs(self) -> bool:
         """Whether it has made no progress for its `run_timeout`."""
@@ -176,31 +180,16 @@ class Workers:
                 return
 
     def _run(self, attempt: Attempt) -> None:
-        about = attempt.about
         try:
             attempt.outcome = self._collect(attempt)
-            if attempt.connector is not None:
-                attempt.failure = attempt.connector.failure
-            return
-        except (ConfigurationException, ConnectorMissingException) as err:
-            logger.error("The stream's configuration is unusable.", extra={**about, "exception": str(err)})
-            attempt.failure, attempt.misconfigured = err, True
-        except ConcurrencyException as err:
-            logger.info("The stream is being collected elsewhere.", extra=about)
-            attempt.failure, attempt.outcome = err, "locked"
-            attempt.expires_in = _expires_in(attempt.connector)
-            return
-        except StoppedError:
-            attempt.outcome = "stopped"
-            return
-        except GroveException as err:
-            logger.error("The stream could not be collected.", extra={**about, "exception": str(err)})
-            attempt.failure = err
         except BaseException as err:
             # Also SystemExit, and whatever else a plug-in thinks up: it ends this stream, not this thread.
-            logger.exception("The stream failed in a way that no one expected.", extra=about)
+            attempt.outcome = "failed"
             attempt.failure = err
-        attempt.outcome = "failed"
+        try:
+            _conclude(attempt)
+        except Exception:
+            logger.exception("The end of a run failed in a way that no one expected.", extra=attempt.about)
 
     def _collect(self, attempt: Attempt) -> str:
         with self._lock:
@@ -222,6 +211,42 @@ class Workers:
         with self._lock:
             attempt.connector = None if attempt.abandoned else connector
         return attempt.connector is not None
+
+
+def _conclude(attempt: Attempt) -> None:
+    """Find out how it went."""
+    connector, raised = attempt.connector, attempt.failure
+    if connector is not None:
+        attempt.entries = max(connector._saved.values(), default=0)
+        attempt.failure = connector.failure if raised is None else raised
+    err = attempt.failure
+    if err is not None:
+        attempt.error = str(err) or type(err).__name__
+    if raised is not None:
+        _explain(attempt, raised)
+    if connector is not None and attempt.outcome in ("succeeded", "failed"):
+        # As it was written: in whole seconds.
+        attempt.ran = connector._started.replace(microsecond=0)
+    if isinstance(err, RateLimitException) and err.until is not None and err.until.tzinfo is not None:
+        attempt.until = err.until
+
+
+def _explain(attempt: Attempt, raised: BaseException) -> None:
+    """Say what became of an attempt whose connector has said nothing, for it has raised something."""
+    about = attempt.about
+    if isinstance(raised, ConfigurationException | ConnectorMissingException):
+        attempt.misconfigured = True
+        logger.error("The stream's configuration is unusable.", extra={**about, "exception": attempt.error})
+    elif isinstance(raised, ConcurrencyException):
+        attempt.outcome = "locked"
+        attempt.expires_in = _expires_in(attempt.connector)
+        logger.info("The stream is being collected elsewhere.", extra=about)
+    elif isinstance(raised, StoppedError):
+        attempt.outcome = "stopped"
+    elif isinstance(raised, GroveException):
+        logger.error("The stream could not be collected.", extra={**about, "exception": attempt.error})
+    else:
+        logger.error("The stream failed in a way that no one expected.", extra=about, exc_info=raised)
 
 
 def _expires_in(connector: BaseConnector | None) -> float:

@@ -82,9 +82,9 @@ def test_whether_it_is_due_costs_one_read(stage: Stage, monkeypatch: pytest.Monk
     stage.at(30, lambda: stage.ran_elsewhere("a"))
     reads: list[float] = []
     kind = type(stage.cache)
-    read, get = kind.read, kind.get
+    read = kind.read
+    # Single values come from there as well.
     monkeypatch.setattr(kind, "read", lambda self, keys: reads.append(stage.clock.passed) or read(self, keys))
-    monkeypatch.setattr(kind, "get", lambda self, *key: reads.append(stage.clock.passed) or get(self, *key))
     stage.run(80)
     assert [moment for moment in reads if moment > 0] == [60]
 
@@ -192,6 +192,39 @@ def test_a_rate_limit_that_says_nothing_backs_off(stage: Stage) -> None:
     stage.run(1000)
     assert all(60 <= wait <= 480 for wait in gaps(stage.starts("a")))
     assert len(stage.starts("a")) > 2
+
+
+class UnspeakableError(Exception):
+    """One that cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def unspeakable(connector: BaseConnector) -> None:
+    raise UnspeakableError
+
+
+def unspeakable_exit(connector: BaseConnector) -> None:
+    raise type("End", (UnspeakableError, SystemExit), {})
+
+
+def without_time_zone(connector: BaseConnector) -> None:
+    raise RateLimitException("made up", until=clock.now().replace(tzinfo=None))
+
+
+def without_counts(connector: BaseConnector) -> None:
+    del connector._saved
+
+
+@pytest.mark.parametrize("act", [unspeakable, unspeakable_exit, without_time_zone, without_counts])
+def test_no_connector_can_end_the_daemon(stage: Stage, act: Any) -> None:
+    stage.document("bad")
+    stage.document("good")
+    stage.acts["bad"] = act
+    assert stage.run(1000) == 0
+    assert len(stage.starts("good")) == 17
+    assert len(stage.starts("bad")) > 2
 
 
 @pytest.mark.parametrize(
