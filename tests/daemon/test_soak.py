@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 from collections import deque
@@ -55,6 +56,8 @@ def _soak(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: i
     def surprise(connector: BaseConnector) -> None:
         raise KeyError("surprise")
 
+    # Whoever captures logs keeps them.
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     out = tmp_path / "out"
     out.mkdir()
     monkeypatch.setenv("GROVE_CACHE_LOCAL_LMDB_PATH", str(tmp_path / "state"))
