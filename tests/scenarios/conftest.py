@@ -20,20 +20,21 @@ def _nothing_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder() -> Iterator[Path]:
     # In memory where that is possible: what a disk may do to files has tests of its own.
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
-        (Path(name) / "out").mkdir()
-        monkeypatch.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", f"{name}/out")
         yield Path(name)
 
 
 @pytest.fixture
-def make_stream(folder: Path) -> Iterator[Callable[..., Stream]]:
+def make_stream(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stream]]:
     made: list[Stream] = []
 
     def make(kind: str = "http_json") -> Stream:
-        made.append(Stream(folder, kind))
+        path = folder / str(len(made))
+        (path / "out").mkdir(parents=True)
+        monkeypatch.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", str(path / "out"))
+        made.append(Stream(path, kind))
         return made[-1]
 
     yield make

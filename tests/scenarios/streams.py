@@ -13,7 +13,7 @@ from grove.connectors import BaseConnector
 from grove.connectors.http_json import Connector as HttpJson
 from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
 from grove.exceptions import NotFoundException, RequestFailedException
-from grove.http import Bearer, Client, RateLimit, Response, next_link
+from grove.http import Bearer, Client, Response, next_link
 from grove.models import ConnectorConfig
 from grove.outputs.local_file import Handler as FileOutput
 from grove.testing.practice import TOKEN, PracticeAPI, Report, read_delivered
@@ -56,7 +56,6 @@ class Written(BaseConnector):
     CONNECTOR = "written"
     POINTER_PATH = "at"
     LOG_ORDER = CHRONOLOGICAL
-    RATE_LIMIT = RateLimit()
 
     def collect(self) -> None:
         config: Any = self.configuration
@@ -65,7 +64,7 @@ class Written(BaseConnector):
             Bearer(self.key),
             timeout_read=config.read_timeout,
             deadline=config.deadline,
-            rate_limit=self.RATE_LIMIT,
+            max_response_bytes=config.max_response_bytes,
             stop=self.stopping,
         )
         query: dict[str, str] | None = {}
@@ -133,6 +132,7 @@ class Stream:
                 "url": api.url,
                 "read_timeout": _TIMEOUT,
                 "deadline": 120.0,
+                "max_response_bytes": 10**8,
                 **fields,
             }
         made = kind(ConnectorConfig(**document), {"runtime": "test"}, cache=self.cache, output=self.output)
