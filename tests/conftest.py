@@ -11,7 +11,8 @@ import botocore.endpoint
 import hypothesis
 import pytest
 
-from grove import _core
+from grove import _core, lease
+from grove.caches import _lmdb_environment
 from grove.helpers import aws
 from tests.servers import Server, free_port, make_aws_server, running
 from tests.ssm_link import Link
@@ -32,6 +33,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"grove core: {_core.__file__}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """Caches and lock files stay open as long as the process: after a thousand tests that is a thousand of each."""
+    yield
+    for environment in list(_lmdb_environment._open.values()):
+        _lmdb_environment.close(environment)
+    held = lease._owner._files if lease._owner is not None else {}
+    while held:
+        os.close(held.popitem()[1])
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,8 @@ class Environment:
         self.path = path
         self.closed = False
         self._env = open_environment(path)
+        # As long as it is held no other directory, not even one that takes this one's place, gets its number.
+        self._directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._queue: list[_Request] = []
         guard = threading.Lock()
         self._writer_left = threading.Condition(guard)
@@ -256,6 +258,7 @@ class Environment:
             if not self.closed:
                 self.closed = True
                 self._env.close()
+                os.close(self._directory)
 
 
 # --- one per directory and process ---

@@ -161,8 +161,10 @@ class Server:
 
     def _readable(self, sock: socket.socket) -> bool:
         """Wait until something can be read; False once the server is being closed."""
-        ready, _, _ = select.select([sock, self._closed], [], [])
-        return self._closed not in ready
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.register(self._closed, select.POLLIN)
+        return self._closed.fileno() not in dict(poll.poll())
 
     def _wait(self, connection: socket.socket, seconds: float | None) -> bool:
         """Wait; True where the client hung up or the server is being closed meanwhile."""
