@@ -126,6 +126,32 @@ def test_late_entries_beyond_the_lookback(stream: Stream, order: Any) -> None:
         assert (report.lost, report.twice) == (late, [])
 
 
+@pytest.mark.parametrize(
+    "order",
+    [
+        "oldest_first",
+        pytest.param(
+            "newest_first",
+            marks=pytest.mark.xfail(
+                reason="the lookback counts from the newest entry of this run, and not from the end of each interval"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("interrupted", [1, 2])
+def test_late_entries_before_an_unfinished_collection_goes_on(stream: Stream, order: Any, interrupted: int) -> None:
+    with PracticeAPI(30, order=order, page_size=9) as api:
+        for _ in range(interrupted):
+            api.fault(3, status(400))
+            assert stream.run(api, lookback=60).outcome == "failed"
+            # Late by no more than the lookback when they arrive; only the source was away for longer.
+            api.offer(3, late=20)
+            api.offer(15)
+        api.offer(100)
+        collect(stream, api, lookback=60)
+        check(stream, api)
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_late_entries_between_two_pages(stream: Stream, order: Any) -> None:
     with PracticeAPI(40, order=order, page_size=9) as api:
