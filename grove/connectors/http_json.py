@@ -111,7 +111,7 @@ class Connector(RestConnector):
                     f"The configuration document {self.name!r} (http_json) cannot be used. "
                     f"{parsing.validation_error(err)}."
                 ) from None
-            self._refuse_unknown(given.keys() - declared.keys(), names(declared))
+            self._refuse_unknown(given.keys() - declared.keys(), names(self._source.model_dump()))
         return self._source
 
     def _refuse_unknown(self, fields: set[str], used: set[str]) -> None:

@@ -47,6 +47,9 @@ def test_tokens_are_asked_for(folder):
         collect(folder, api)
         assert api.compare(folder.delivered()).exact
         assert api.tokens_issued == 1
+        # The document's own fields are what the credentials are made of, also where it does not say so.
+        collect(folder, api, auth={"type": "oauth2", "token_url": api.token_url})
+        assert api.tokens_issued == 1
     with PracticeAPI(5, token=None, ids=False) as api:
         assert "auth" not in http_json(api)
 
