@@ -18,6 +18,7 @@ from grove.caches._lmdb_opening import RESIZES, open_environment
 from grove.caches._lmdb_pages import MAP_LIMIT
 from grove.caches._lmdb_records import decode, encode, store_key
 from grove.exceptions import AccessException, ConflictError, CorruptStateError
+from grove.helpers import files
 
 __all__ = ["Closed", "Environment", "close", "environment"]
 
@@ -53,8 +54,12 @@ class Environment:
         self.path = path
         self.closed = False
         self._env = open_environment(path)
-        # As long as it is held no other directory, not even one that takes this one's place, gets its number.
-        self._directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # As long as it is held no other directory, not even one that takes this one's place, gets its number.
+            self._directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as err:
+            self._env.close()
+            raise files.disk_error(err, path) from err
         self._queue: list[_Request] = []
         guard = threading.Lock()
         self._writer_left = threading.Condition(guard)

@@ -178,7 +178,7 @@ MUTANTS: dict[str, tuple[Callable[[Set], None], str]] = {
     "published before the commit": (published_before_commit, "twice"),
     "staged after the commit": (staged_after_commit, "lost"),
     "publishes never made durable": (nothing(local_file.Handler, "settle"), "lost"),
-    "no settling at the end": (edit(Collection, "end", ("self._delivery.settle()", "pass")), "lost"),
+    "no settling at the end": (edit(Collection, "end", ("self.delivery.settle()", "pass")), "lost"),
     "recovery not made durable": (edit(Delivery, "recover", ("handler.settle([staged], [])", "pass")), "lost"),
     "no directory fsync": (nothing(files, "_sync"), "lost"),
     "no directory fsync after a file": (nothing(files, "sync_directory"), "lost"),
@@ -192,15 +192,15 @@ MUTANTS: dict[str, tuple[Callable[[Set], None], str]] = {
     "boundary forgotten": (lambda put: put(StreamState, "boundary", lambda self: Boundary()), "twice"),
     "hashes of the last page only": (last_page_only, "not quiet"),
     "touching intervals merged": (
-        edit(window, "merge", ("low < their_high and their_low < high", "low <= their_high and their_low <= high")),
+        edit(window, "merge", ("theirs[2] <= low or theirs[1] >= high", "theirs[2] < low or theirs[1] > high")),
         "lost",
     ),
     "interval ends count as covered": (
         edit(
-            NewestFirst,
-            "_inside",
-            ("bisect_left(lows, place[1]) - 1", "bisect_left(lows, place[1] + 1) - 1"),
-            ("lows[index] < place[1] < highs[index]", "lows[index] <= place[1] <= highs[index]"),
+            window._Spans,
+            "inside",
+            ("bisect_left(self.lows, rank_) - 1", "bisect_left(self.lows, rank_ + 1) - 1"),
+            ("rank_ < self.highs[index]", "rank_ <= self.highs[index]"),
         ),
         "lost",
     ),
@@ -236,7 +236,7 @@ MUTANTS: dict[str, tuple[Callable[[Set], None], str]] = {
     ),
     "pointer moves although the output failed": (output_failure_ignored, "lost"),
     "unknown commit taken for a refused one": (
-        edit(Collection, "_commit", ("= self.state.unknown", "= False")),
+        edit(Collection, "_commit_and_publish", ("= self.state.unknown", "= False")),
         "lost",
     ),
     "applied commit taken for a refused one": (
