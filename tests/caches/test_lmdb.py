@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -107,26 +106,31 @@ def test_a_value_of_the_wrong_kind_spoils_no_other_batch(cache: local_lmdb.Handl
 
 @pytest.mark.parametrize("together", [2_000, pytest.param(8_000, marks=pytest.mark.long)])
 def test_concurrent_reads(cache: local_lmdb.Handler, together: int) -> None:
-    """More at once than LMDB has room for readers, and each stays in the middle of its work for a moment."""
-    keys = [Key(A.pk, str(number)) for number in range(20)]
-    batch = Batch()
-    for key in keys:
-        batch.set(key, f"value {key.sk}")
-    cache.apply(batch)
-    start_together = threading.Barrier(together)
-    interval = sys.getswitchinterval()
+    """More than LMDB has room for, and none ends before all of them have begun."""
+    cache.set(*A, "1")
+    begun, inside, go = [], [], threading.Event()
 
-    def work():
-        start_together.wait(timeout=60)
-        assert cache.read(keys) == [f"value {key.sk}" for key in keys]
+    def work(txn):
+        inside.append(1)
+        assert go.wait(timeout=60)
+        return cache._value(txn, A)
+
+    def read():
+        begun.append(1)
+        assert cache._in_snapshot(work) == "1"
+
+    def let_go():
+        try:
+            _wait_until(lambda: len(begun) == together and len(inside) >= _lmdb_environment.READERS)
+        finally:
+            go.set()
 
     size = threading.stack_size(1 << 18)
-    sys.setswitchinterval(1e-6)
     try:
-        assert in_threads(*((work, ()) for _ in range(together))) == []
+        assert in_threads((let_go, ()), *((read, ()) for _ in range(together))) == []
     finally:
-        sys.setswitchinterval(interval)
         threading.stack_size(size)
+    assert len(inside) == together > _lmdb_opening.MAX_READERS
 
 
 class _Held(str):
@@ -311,16 +315,20 @@ READING = """
 def test_a_reader_that_was_killed_is_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch, looks: str) -> None:
     cache = local_lmdb.Handler(path)
     cache.set(*A, "1")
-    with start(READING, "local_lmdb", path) as reader:
-        assert reader.stdout.readline() == "reading\n"
-        assert str(reader.pid) in cache._environment()._env.readers()
-        reader.kill()
-    if looks == "on opening":
-        cache.reopen()
-    else:
-        monkeypatch.setattr(_lmdb_environment, "LOOK_FOR_DEAD_READERS", 0.0)
-        cache.set(*A, "2")
-    assert str(reader.pid) not in cache._environment()._env.readers()
+    with start(READING, "local_lmdb", path) as killed, start(READING, "local_lmdb", path) as alive:
+        for reader in (killed, alive):
+            assert reader.stdout.readline() == "reading\n"
+        killed.kill()
+        killed.wait()
+        assert {str(killed.pid), str(alive.pid)} <= set(cache._environment()._env.readers().split())
+        if looks == "on opening":
+            cache.reopen()
+        else:
+            monkeypatch.setattr(_lmdb_environment, "LOOK_FOR_DEAD_READERS", 0.0)
+            cache.set(*A, "2")
+        found = cache._environment()._env.readers().split()
+        assert str(alive.pid) in found and str(killed.pid) not in found
+        alive.stdin.close()
 
 
 def test_pages_are_used_again(path: Path) -> None:
