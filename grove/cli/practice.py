@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, get_args
 
@@ -157,14 +158,17 @@ def _introduce(api: PracticeAPI, rate: float, faults: tuple[str, ...], seed: int
 
 def _arrivals(api: PracticeAPI, mailbox: Mailbox, rate: float, faults: tuple[str, ...], chance: random.Random) -> None:
     """Offer what arrives, until the process is asked to end."""
-    kinds: list[dict[str, Any]] = []
-    kinds += [{"tied": True}] if "tied" in faults else []
-    kinds += [{"late": _LATEST}] if "late" in faults else []
+    kinds: list[Callable[[], list[Any]]] = []
+    kinds += [lambda: api.offer(1, tied=True)] if "tied" in faults else []
+    kinds += [lambda: api.offer(1, late=chance.uniform(1, _LATEST))] if "late" in faults else []
     started, arrived = time.monotonic(), 0
     while mailbox.receive(_TICK if rate else 3_600) is None:
         due = int((time.monotonic() - started) * rate) - arrived
         for _ in range(due):
-            api.offer(1, **(chance.choice(kinds) if kinds and chance.random() < _SHARE else {}))
+            if kinds and chance.random() < _SHARE:
+                chance.choice(kinds)()
+            else:
+                api.offer(1)
         arrived += due
 
 
