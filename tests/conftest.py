@@ -1,5 +1,6 @@
 """What all tests share: an environment without the developer's own settings."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import boto3
 import botocore.endpoint
+import botocore.session
 import hypothesis
 import pytest
 
@@ -20,6 +22,9 @@ from tests.ssm_link import Link
 # No deadlines: a busy machine is no defect. A failing example can be repeated from what is printed.
 hypothesis.settings.register_profile("grove", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("grove")
+
+# Every client would read what botocore knows of its service again, and the tests make hundreds.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
 def pytest_configure(config: pytest.Config) -> None:

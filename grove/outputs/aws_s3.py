@@ -292,14 +292,7 @@ class Handler(BaseOutput):
         """The answer to a request, which botocore repeats where that may help. RequestError."""
         target = {"Bucket": bucket} if key is None else {"Bucket": bucket, "Key": key}
         try:
-            client = self._access.client()
-            try:
-                return getattr(client, operation)(**target, **arguments)
-            except ClientError as err:
-                if _code(err) not in aws.EXPIRED:
-                    raise
-            self._access.renew(client)
-            return getattr(self._access.client(), operation)(**target, **arguments)
+            return self._access.call(operation, **target, **arguments)
         except (ClientError, BotoCoreError, ValueError) as err:
             code = _code(err)
             place = "/".join(("s3:/", *target.values()))

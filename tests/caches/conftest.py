@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Server, make_aws_server, make_redis_server, running
+from tests.servers import Server, make_redis_server, running
 
 
 @pytest.fixture(scope="session")
@@ -15,13 +15,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A running Redis server. Tests keep apart by prefix."""
     folder: Path = tmp_path_factory.mktemp("redis")
     with running(make_redis_server(folder)) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def aws_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A running stand-in for AWS. Tests keep apart by table."""
-    with running(make_aws_server(tmp_path_factory.mktemp("aws"))) as server:
         yield server
 
 

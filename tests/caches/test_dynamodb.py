@@ -74,8 +74,9 @@ def table_of(tmp_path: Path) -> str:
     return blake3(str(tmp_path).encode()).hexdigest(8)
 
 
-def make_table(port: int, name: str) -> None:
-    """The table that a deployment has made for Grove."""
+@contextlib.contextmanager
+def table(port: int, name: str) -> Iterator[None]:
+    """A table as a deployment has made it for Grove. Gone afterwards: moto's transactions copy all there are."""
     keys = {"pk": "HASH", "sk": "RANGE"}
     raw(port).create_table(
         TableName=name,
@@ -83,6 +84,10 @@ def make_table(port: int, name: str) -> None:
         AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
         BillingMode="PAY_PER_REQUEST",
     )
+    try:
+        yield
+    finally:
+        raw(port).delete_table(TableName=name)
 
 
 def make_cache(tmp_path: Path, port: int, **settings: Any) -> Handler:
@@ -96,9 +101,8 @@ class TestContract(CacheContract):
     FIGHTS = 20
 
     @pytest.fixture(autouse=True)
-    def _server(self, aws_server: Server, tmp_path: Path) -> None:
-        self.port = aws_server.port
-        make_table(self.port, table_of(tmp_path))
+    def _server(self, port: int) -> None:
+        self.port = port
 
     def make_cache(self, tmp_path: Path) -> BaseCache:
         return make_cache(tmp_path, self.port)
@@ -113,10 +117,10 @@ class TestContract(CacheContract):
 
 
 @pytest.fixture
-def port(aws_server: Server, tmp_path: Path) -> int:
+def port(moto: Server, tmp_path: Path) -> Iterator[int]:
     """Of a server that has this test's table."""
-    make_table(aws_server.port, table_of(tmp_path))
-    return aws_server.port
+    with table(moto.port, table_of(tmp_path)):
+        yield moto.port
 
 
 @pytest.fixture
@@ -412,24 +416,24 @@ def test_a_writer_may_die_at_any_request_of_a_large_batch(tmp_path: Path, port: 
     outcomes = set()
     for request in range(200):
         name = tmp_path / f"{request}"
-        make_table(port, table_of(name))
-        writer, other = make_cache(name, link.port), make_cache(name, port)
-        fill(other)
-        link.fail(fault, after=request, times=10_000)
-        with contextlib.suppress(AccessException):
-            writer.apply(large_batch())
-        met = link.met
-        link.fail("", times=0)
-        found = other.read(KEYS)
-        assert found in (BEFORE, AFTER), request
-        assert not any("intent" in item for item in stored(name, port)), request
-        outcomes.add("before" if found == BEFORE else "after")
-        # Whoever comes next goes on, with what is there.
-        batch = Batch()
-        for key, value in zip(KEYS, found, strict=True):
-            batch.require(key, value).set(key, "next")
-        other.apply(batch)
-        assert writer.read(KEYS) == ["next"] * len(KEYS)
+        with table(port, table_of(name)):
+            writer, other = make_cache(name, link.port), make_cache(name, port)
+            fill(other)
+            link.fail(fault, after=request, times=10_000)
+            with contextlib.suppress(AccessException):
+                writer.apply(large_batch())
+            met = link.met
+            link.fail("", times=0)
+            found = other.read(KEYS)
+            assert found in (BEFORE, AFTER), request
+            assert not any("intent" in item for item in stored(name, port)), request
+            outcomes.add("before" if found == BEFORE else "after")
+            # Whoever comes next goes on, with what is there.
+            batch = Batch()
+            for key, value in zip(KEYS, found, strict=True):
+                batch.require(key, value).set(key, "next")
+            other.apply(batch)
+            assert writer.read(KEYS) == ["next"] * len(KEYS)
         if not met:
             break
     assert request > 15

@@ -18,7 +18,6 @@ from grove.outputs import aws_s3
 from grove.outputs.aws_s3 import Handler
 from grove.testing.output_contract import MOMENT, StagingOutputContract, object_name
 from tests.outputs.stream import Stream
-from tests.servers import make_aws_server, running
 from tests.tcp_proxy import RESET_AFTER, RESET_BEFORE, SILENT_AFTER, SILENT_BEFORE, Proxy
 
 PREFIX = "GROVE_OUTPUT_AWS_S3_"
@@ -32,27 +31,17 @@ def answer(status, code=None):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with running(make_aws_server(tmp_path_factory.mktemp("aws"))) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def moto(server):
-    return f"http://127.0.0.1:{server.port}"
-
-
-@pytest.fixture(scope="module")
-def link(server):
+def link(moto):
     """The way by which the output reaches S3."""
-    with Proxy(server.port) as found:
+    with Proxy(moto.port) as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def s3(moto):
     """A reader's client, which has a way of its own."""
-    return boto3.session.Session("reader", "reader-secret", region_name="us-east-1").client("s3", endpoint_url=moto)
+    session = boto3.session.Session("reader", "reader-secret", region_name="us-east-1")
+    return session.client("s3", endpoint_url=f"http://127.0.0.1:{moto.port}")
 
 
 @pytest.fixture
@@ -391,8 +380,8 @@ def test_credentials_may_be_those_of_aws_tools(s3, bucket, environment, monkeypa
     assert len(keys(s3, bucket)) == 1
 
 
-def test_a_role_is_assumed_and_assumed_again_when_its_session_has_ended(s3, bucket, server, link, make, monkeypatch):
-    with Proxy(server.port) as sts:
+def test_a_role_is_assumed_and_assumed_again_when_its_session_has_ended(s3, bucket, moto, link, make, monkeypatch):
+    with Proxy(moto.port) as sts:
         monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{sts.port}")
         output = make(assume_role_arn=f"arn:aws:iam::123456789012:role/{bucket}")
         assert sts.exchanges == 1
