@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ from grove.state import (
     INTERVALS,
     LOOKBACK,
     LOOSE,
+    MANIFEST,
     PENDING,
     StreamState,
     encode_intervals,
@@ -143,7 +144,9 @@ class Collection:
         reachable = self._cache.SCOPE != "shared" or all(
             getattr(output, "SCOPE", None) != "host" for output in members(self._output)
         )
-        self._delivery = Delivery(self._output, target, commit_first=reachable)
+        self._delivery = Delivery(
+            self._output, target, commit_first=reachable, chains=self.state.chains(), new=self.state.is_new
+        )
         pending = self.state.pending()
         if pending:
             logger.info(
@@ -294,8 +297,8 @@ class Collection:
         for pointer, digest in zip(page.kept_pointers, page.hashes, strict=True):
             lookback.note(pointer, digest)
 
-    def write(self, descriptor: str, data: bytes, part: int) -> None:
-        """Hand one object of this page to the output, under the number its commit will have."""
+    def write(self, descriptor: str, data: bytes, part: int, entries: int) -> None:
+        """Hand one object of this page, with that many entries, to the output, under the number of its commit."""
         self.wrote = True
         try:
             self.delivery.write(
@@ -305,6 +308,7 @@ class Collection:
                 sequence=self.state.sequence + 1,
                 epoch=self.state.epoch,
                 moment=clock.now(),
+                entries=entries,
             )
         except BaseException as err:
             self.fail(err)
@@ -327,7 +331,7 @@ class Collection:
         changes = self._changes(change)
         if cursor is not None:
             changes[CURSOR] = cursor
-        self._commit(changes)
+        self._commit(changes, page.kept_pointers if page is not None else ())
 
     def _remember(self, page: Page) -> None:
         if page.hashes is not None:
@@ -385,16 +389,16 @@ class Collection:
                 extra={**self._log_context, "event": "boundary_overflow", "limit": BOUNDARY_LIMIT},
             )
 
-    def _commit(self, changes: dict[str, str | None]) -> None:
+    def _commit(self, changes: dict[str, str | None], pointers: Sequence[str | None] = ()) -> None:
         # The run may have been revoked since its page was begun.
         self.check()
         try:
-            self._commit_and_publish(changes)
+            self._commit_and_publish(changes, pointers)
         except BaseException as err:
             self.fail(err)
             raise
 
-    def _commit_and_publish(self, changes: dict[str, str | None]) -> None:
+    def _commit_and_publish(self, changes: dict[str, str | None], pointers: Sequence[str | None]) -> None:
         delivery = self.delivery
         changes[LOOSE] = encode_loose(self._loose)
         extra: dict[Key, str | None] = {}
@@ -405,6 +409,8 @@ class Collection:
         if not (moved or extra or self.wrote):
             return
         changes[PENDING] = encode_pending(delivery.pending())
+        first, last = (pointers[0], pointers[-1]) if pointers else (None, None)
+        changes[MANIFEST] = delivery.manifest(self.state.sequence + 1, first, last)
         # From here on what is staged may be committed, and then it is not ours to remove.
         self._may_be_committed = True
         try:
@@ -449,8 +455,8 @@ class Collection:
         clean = False
         try:
             if self.poison is None and not self.delivery.unfinished:
-                self.delivery.settle()
-                changes = {**changes, PENDING: None}
+                manifest = self.delivery.settle()
+                changes = {**changes, PENDING: None, MANIFEST: manifest}
                 clean = self._swept
         finally:
             lease.give_back(changes, clean=clean)

@@ -6,6 +6,7 @@ commit has named them, so that a crash at any point neither loses a page nor sho
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
@@ -13,7 +14,8 @@ from typing import Any
 
 from blake3 import blake3
 
-from grove.exceptions import AccessException
+from grove.exceptions import AccessException, ConfigurationException
+from grove.manifest import Chain, Manifests, keeps_manifest
 from grove.outputs import BaseOutput, ObjectName
 from grove.outputs._adapter import submit_with
 from grove.outputs._several import members, payloads
@@ -58,19 +60,40 @@ class Delivery:
 
     `commit_first` says that a staged object may wait for its commit: its payload can be reached from wherever the
     lease can move. Otherwise the object is published before the commit, and a crash in between repeats one page.
+    `chains` are the stream's manifests (see `grove.manifest`), `new` says that it has never committed anything.
+    ConfigurationException where an output is to keep a manifest, and cannot wait for the commit.
     """
 
-    def __init__(self, output: BaseOutput, target: Target, *, commit_first: bool) -> None:
+    def __init__(
+        self,
+        output: BaseOutput,
+        target: Target,
+        *,
+        commit_first: bool,
+        chains: dict[str, Chain] | None = None,
+        new: bool = False,
+    ) -> None:
         self._output = output
         self._target = target
         self._stagers = {type(one).__module__: one for one in members(output) if _stages(one)}
         self._commit_first = commit_first
         self._staged: list[dict[str, Any]] = []
         self._published: list[dict[str, Any]] = []
+        handler_of = functools.partial(_handler, self._stagers, target.stream)
+        self._manifests = Manifests(handler_of, chains or {}, target.connector, target.identity, target.operation, new)
+        for one in self._stagers.values():
+            if keeps_manifest(one) and not commit_first:
+                raise ConfigurationException(
+                    f"{type(one).__module__} cannot keep a manifest on this host's own disk while the cache is shared "
+                    "with other hosts: an object could then be delivered without a line in it. Use the cache "
+                    "local_lmdb, write to S3, or turn the manifest off."
+                )
 
     # --- one page ---
 
-    def write(self, descriptor: str, data: bytes, *, part: int, sequence: int, epoch: int, moment: datetime) -> None:
+    def write(
+        self, descriptor: str, data: bytes, *, part: int, sequence: int, epoch: int, moment: datetime, entries: int
+    ) -> None:
         """Stage `data`, or submit it where an output cannot stage. Errors are those of the output."""
         target = self._target
         for output, payload in payloads(self._output, data):
@@ -79,6 +102,7 @@ class Delivery:
                 staged = dict(output.stage(name, payload))
                 staged["output"] = type(output).__module__
                 self._staged.append(staged)
+                self._manifests.note(staged["output"], str(name.path()), entries, staged)
             else:
                 submit_with(
                     output,
@@ -100,13 +124,25 @@ class Delivery:
         self._settle(self._staged)
         return self._staged
 
+    def manifest(self, sequence: int, first: str | None, last: str | None) -> str | None:
+        """What commit `sequence`, of a page with these pointers, has to carry of the stream's manifests.
+
+        Errors are those of the output.
+        """
+        return self._manifests.prepare(sequence, first, last)
+
     def publish(self) -> None:
-        """The commit is durable: make its objects visible."""
+        """The commit is durable: write its lines in the manifest, then make its objects visible."""
+        self._manifests.write()
         self._publish()
 
-    def settle(self) -> None:
-        """Make every publish of this run durable, so that the commit need not remember it any longer."""
+    def settle(self) -> str | None:
+        """Make every publish of this run durable, so that the commit need not remember it any longer.
+
+        What the stream's manifests are from then on.
+        """
         self._settle([])
+        return self._manifests.settle()
 
     def abandon(self) -> None:
         """The page was certainly not committed: remove what was staged for it. Never raises."""
@@ -119,6 +155,7 @@ class Delivery:
                     extra={"path": staged.get("temp"), "error": repr(err)},
                 )
         self._staged = []
+        self._manifests.forget()
 
     @property
     def unfinished(self) -> bool:
@@ -128,10 +165,11 @@ class Delivery:
     # --- what a dead run left behind ---
 
     def recover(self, pending: Iterable[dict[str, Any]]) -> None:
-        """Publish what an earlier run has committed. Repeating it is harmless.
+        """Publish what an earlier run has committed, after its lines in the manifest. Repeating it is harmless.
 
         AccessException where an object was staged by an output that is no longer configured.
         """
+        self._manifests.recover()
         done = []
         for staged in pending:
             handler = self._handler_of(staged)
@@ -154,18 +192,7 @@ class Delivery:
         return done
 
     def _handler_of(self, staged: dict[str, Any]) -> BaseOutput:
-        made_by = staged.get("output")
-        if made_by in self._stagers:
-            return self._stagers[made_by]
-        if made_by == "grove.outputs.local_file":
-            # Paths in the record are absolute, so the job can be finished whatever is configured today.
-            from grove.outputs.local_file import Handler
-
-            return Handler.__new__(Handler)
-        raise AccessException(
-            f"Stream {self._target.stream} has objects that were committed through the output {made_by!r}, which "
-            "is not configured now. Run once with that output (GROVE_OUTPUT_HANDLER), then change it."
-        )
+        return _handler(self._stagers, self._target.stream, staged.get("output"))
 
     def _publish(self) -> None:
         while self._staged:
@@ -178,6 +205,21 @@ class Delivery:
             if published:
                 output.settle(published, [record for record in staged if record["output"] == module])
         self._published = []
+
+
+def _handler(stagers: dict[str, BaseOutput], stream: str, made_by: str | None) -> BaseOutput:
+    """The output of that module, which has staged something of `stream`."""
+    if made_by in stagers:
+        return stagers[made_by]
+    if made_by == "grove.outputs.local_file":
+        # Paths in the record are absolute, so the job can be finished whatever is configured today.
+        from grove.outputs.local_file import Handler
+
+        return Handler.__new__(Handler)
+    raise AccessException(
+        f"Stream {stream} has objects that were committed through the output {made_by!r}, which is not configured "
+        "now. Run once with that output (GROVE_OUTPUT_HANDLER), then change it."
+    )
 
 
 def _stages(output: BaseOutput) -> bool:

@@ -31,6 +31,7 @@ from grove.exceptions import (
     NotFoundException,
 )
 from grove.lookback import Lookback
+from grove.manifest import Chain, decode_chains
 from grove.window import Boundary, Interval, decode_intervals, encode_intervals
 
 __all__ = ["KINDS", "StreamState", "store_id"]
@@ -44,6 +45,7 @@ INTERVALS = "intervals"
 LEASE = "lease"
 LOOKBACK = "lookback"
 LOOSE = "loose"
+MANIFEST = "manifest"
 PENDING = "pending"
 SEQUENCE = "sequence"
 
@@ -64,6 +66,7 @@ KINDS = (
     LOOKBACK,
     LOOSE,
     PENDING,
+    MANIFEST,
 )
 """Every kind of fact a run reads, in one snapshot, when it takes the lease."""
 
@@ -171,6 +174,15 @@ class StreamState:
     def pending(self) -> list[dict[str, Any]]:
         """Objects that are committed and may not be visible yet."""
         return self._decoded(PENDING, _records, [])
+
+    def chains(self) -> dict[str, Chain]:
+        """Where the manifests of this stream stand, by output."""
+        return self._decoded(MANIFEST, decode_chains, {})
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this stream has never committed anything, here or in an older deployment."""
+        return self.sequence == 0 and self.values.get(CACHE_KEY_POINTER) is None
 
     # --- writing ---
 

@@ -18,7 +18,7 @@ LAYERS = (
     ("_core",),
     ("models", "logging", "helpers"),
     ("caches", "outputs", "configs", "secrets", "processors", "http"),
-    ("state", "window", "lookback", "lease", "delivery", "collection", "recovery"),
+    ("state", "window", "lookback", "lease", "manifest", "delivery", "collection", "recovery"),
     ("connectors",),
     ("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "entrypoints", "cli", "testing"),
 )

@@ -362,7 +362,7 @@ class BaseConnector:
                 continue
             if stream not in payloads:
                 payloads[stream] = self._payload(data)
-            run.write(descriptor, payloads[stream], self._part)
+            run.write(descriptor, payloads[stream], self._part, len(data))
             self._saved[descriptor] = self._saved.get(descriptor, 0) + len(data)
         if rejected:
             self._write_quarantine(rejected)
@@ -391,14 +391,17 @@ class BaseConnector:
         metadata = self.metadata()
         if overrides_serialize(self._output):
             payloads = [
-                bytes(self._output.serialize(data=_objects(group), metadata={**metadata, "quarantine": reason}))
+                (
+                    bytes(self._output.serialize(data=_objects(group), metadata={**metadata, "quarantine": reason})),
+                    len(group),
+                )
                 for reason, group in groups.items()
             ]
         else:
             encoded = [_encode(group, {**metadata, "quarantine": reason}).data for reason, group in groups.items()]
-            payloads = [self._output.pack(b"".join(encoded))]
-        for payload in payloads:
-            self._held().write(QUARANTINE, payload, self._part)
+            payloads = [(self._output.pack(b"".join(encoded)), len(rejected))]
+        for payload, count in payloads:
+            self._held().write(QUARANTINE, payload, self._part, count)
             self._part += 1
         self._saved[QUARANTINE] = self._saved.get(QUARANTINE, 0) + len(rejected)
         self.logger.warning(

@@ -29,6 +29,8 @@ __all__ = [
     "replace",
     "safe_component",
     "sync_directory",
+    "sync_file",
+    "write_at",
     "write_new",
 ]
 
@@ -181,6 +183,47 @@ def write_new(path: Path, data: bytes | memoryview, mode: int = 0o600, directory
         with contextlib.suppress(OSError):
             _unlink(path, directory)
         raise
+
+
+def write_at(path: Path, offset: int, data: bytes, mode: int = 0o600, directory: int | None = None) -> None:
+    """Write `data` at that offset of the file `path`, made with `mode` where it is missing. Not durable on return.
+
+    Doing it again changes nothing. A file that ends before `offset` is not the one it was (somebody took that away):
+    `data` is then added to its end, unless it is in it.
+    """
+    fd = _open_or_create(path, mode, directory)
+    try:
+        size = os.fstat(fd).st_size
+        if size < offset:
+            if data in os.pread(fd, size, 0):
+                return
+            offset = size
+        rest = memoryview(data)
+        while rest:
+            count = _write_at(fd, rest, offset)
+            offset, rest = offset + count, rest[count:]
+    finally:
+        os.close(fd)
+
+
+def _open_or_create(path: Path, mode: int, directory: int | None) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return _open(path, flags, directory=directory)
+    except FileNotFoundError:
+        fd = _open(path, flags | os.O_CREAT, mode, directory)
+        _set_mode(fd, mode)
+        return fd
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to the file `path`, and its name, durable."""
+    fd = _open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        _fsync(fd)
+    finally:
+        os.close(fd)
+    sync_directory(os.path.dirname(os.fspath(path)))
 
 
 def publish(temp: Path, final: Path, directory: int | None = None) -> bool:
@@ -336,6 +379,10 @@ def _open(path: Path, flags: int, mode: int = 0o600, directory: int | None = Non
 
 def _write(fd: int, data: bytes | memoryview) -> int:
     return os.write(fd, data)
+
+
+def _write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
+    return os.pwrite(fd, data, offset)
 
 
 def _fsync(fd: int) -> None:

@@ -70,6 +70,11 @@ class BaseOutput(abc.ABC):
     KIND: ClassVar[str] = ".json.gz"
     """How the names of this output's objects end."""
 
+    @property
+    def keeps_manifest(self) -> bool:
+        """Whether its objects get lines in a manifest (see `grove.manifest`); only where it implements that."""
+        return False
+
     class Configuration(BaseSettings):
         """Settings of an output; a handler derives its own, with an `env_prefix`."""
 
@@ -151,3 +156,28 @@ class BaseOutput(abc.ABC):
         object that the stream's next commit will deliver. Only for the holder of the stream's lease.
         """
         raise NotImplementedException(f"{type(self).__module__} can only submit.")
+
+    # --- a manifest: only where `keeps_manifest` can be true ---
+
+    def manifest_home(self) -> str:
+        """What tells the place of this output's objects from others: a chain of lines belongs to one of them."""
+        raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")
+
+    def manifest_place(self, name: str, home: str) -> dict[str, Any]:
+        """A JSON-able record of where lines called `name`, a path below the root, will lie; with `home` in it.
+
+        Nothing is written.
+        """
+        raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")
+
+    def manifest_size(self, place: dict[str, Any]) -> int | None:
+        """How many bytes are at `place`; None where no line can be added to it (any longer)."""
+        raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")
+
+    def write_manifest(self, place: dict[str, Any], offset: int, lines: bytes) -> None:
+        """Write lines at that offset of `place`. Repeating it is harmless, whoever else does the same meanwhile."""
+        raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")
+
+    def sync_manifest(self, place: dict[str, Any]) -> None:
+        """Make what was written to `place` durable; nothing where somebody has taken it away."""
+        raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")

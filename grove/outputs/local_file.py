@@ -47,12 +47,16 @@ class Handler(BaseOutput):
     SCOPE: ClassVar[str | None] = "host"
 
     class Configuration(BaseOutput.Configuration):
-        """GROVE_OUTPUT_LOCAL_FILE_PATH: the directory. GROVE_OUTPUT_LOCAL_FILE_MODE: of its files, in octal."""
+        """GROVE_OUTPUT_LOCAL_FILE_PATH: the directory. GROVE_OUTPUT_LOCAL_FILE_MODE: of its files, in octal.
+
+        GROVE_OUTPUT_LOCAL_FILE_MANIFEST: whether what is delivered is recorded in manifests.
+        """
 
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
         path: str
         mode: str = "0600"
+        manifest: bool = False
 
         @field_validator("mode")
         @classmethod
@@ -65,8 +69,7 @@ class Handler(BaseOutput):
         super().__init__()
         self._root = os.path.realpath(self.config.path)
         self._mode = int(self.config.mode, 8)
-        # Whoever may read the files has to get to them.
-        self._folder_mode = 0o700 | (self._mode & 0o040 and 0o050) | (self._mode & 0o004 and 0o005)
+        self._folder_mode = _folder_mode(self._mode)
         self._marked: tuple[tuple[int, int], str] | None = None
 
     def setup(self) -> None:
@@ -206,6 +209,56 @@ class Handler(BaseOutput):
         finally:
             os.close(directory)
 
+    # --- the manifest ---
+
+    @property
+    def keeps_manifest(self) -> bool:
+        """As GROVE_OUTPUT_LOCAL_FILE_MANIFEST says."""
+        return bool(self.config.manifest)
+
+    def manifest_home(self) -> str:
+        """The name of the output directory. AccessException where that cannot be had."""
+        try:
+            return self._marker()
+        except OSError as err:
+            raise files.disk_error(err, self._root) from err
+
+    def manifest_place(self, name: str, home: str) -> dict[str, Any]:
+        """A file that grows."""
+        return {"home": home, "root": self._root, "path": os.path.join(self._root, name), "mode": self._mode}
+
+    def manifest_size(self, place: dict[str, Any]) -> int | None:
+        """The size of the file; None where it is gone."""
+        try:
+            return os.stat(place["path"], follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            raise files.disk_error(err, place["path"]) from err
+
+    def write_manifest(self, place: dict[str, Any], offset: int, lines: bytes) -> None:
+        """Write to the file. AccessException where that fails, or where its directory is not the one it was."""
+        path, mode = place["path"], place["mode"]
+        if not os.path.lexists(path):
+            _require_marker({**place, "marker": place["home"]})
+        try:
+            directory = files.open_directory(os.path.dirname(path), place["root"], _folder_mode(mode), _durable)
+            try:
+                files.write_at(path, offset, lines, mode, directory)
+            finally:
+                os.close(directory)
+        except OSError as err:
+            raise files.disk_error(err, path) from err
+
+    def sync_manifest(self, place: dict[str, Any]) -> None:
+        """Sync the file and its name."""
+        try:
+            files.sync_file(place["path"])
+        except FileNotFoundError:
+            return
+        except OSError as err:
+            raise files.disk_error(err, place["path"]) from err
+
     # --- for callers that commit nothing ---
 
     def submit(
@@ -268,6 +321,11 @@ class Handler(BaseOutput):
             raise
         files.sync_directory(self._root)
         return name
+
+
+def _folder_mode(mode: int) -> int:
+    """The mode of the folders of files with `mode`: whoever may read them has to get to them."""
+    return 0o700 | (mode & 0o040 and 0o050) | (mode & 0o004 and 0o005)
 
 
 def _remove_stale(root: str) -> None:

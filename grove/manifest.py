@@ -1,0 +1,317 @@
+"""Evidence: a stream's manifest, one line for each object that it has delivered, each chained to the line before.
+
+A line names the object, its size and BLAKE3, its entries, the first and last pointer of the page it came from, the
+commit and the time, and ends in its own hash; `previous` is the hash of the line before. What is removed, altered,
+added or moved afterwards breaks the chain or contradicts it (`grove.verify`).
+
+Neither exists without the other, because the commit that delivers an object carries its line:
+
+ 1  prepare   the lines are made and chained; the place they will lie in is chosen; nothing is written
+ 2  commit    the stream's state takes, beside the pending objects: the chain's end (number and hash of the last
+              line), its place, and the *tail*, the lines that are not known to be durable in that place
+ 3  write     the lines go to their place, and only then
+ 4  publish   the objects become visible: whoever sees an object finds its line
+ 5  settle    what was written is synced, at the end of the run or after TAIL bytes, and the tail is empty again
+
+A process that dies before 2 leaves nothing. One that dies later leaves the tail in the state, and the next holder of
+the lease writes it once more before it publishes. Where a line lies follows from the state alone, so that two holders
+(one was paused and comes back) write the same bytes to the same offset, and a torn or lost write is simply repaired.
+
+An output says how lines are stored. A file system has files that grow, one for each day (`SEGMENT` bytes at most) and
+stream; an object store has one object for each commit. Someone who takes files away may take these as well: the chain
+then goes on in a new file. It begins anew (another id, its first line says `gap`) where the output is another
+directory or bucket than before, or where the file holds more than the state knows, because the cache was set back.
+
+A stream that delivers nothing costs nothing. Descriptors share their stream's chain; several outputs have one each.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from blake3 import blake3
+
+from grove.exceptions import DataFormatException
+from grove.helpers import clock
+from grove.helpers.files import safe_component
+from grove.outputs import BaseOutput
+
+__all__ = [
+    "FOLDER",
+    "FORMAT",
+    "SUFFIX",
+    "Chain",
+    "Line",
+    "Manifests",
+    "decode_chains",
+    "encode_chains",
+    "keeps_manifest",
+]
+
+FORMAT = 1
+"""The format of lines; what reads them refuses another."""
+
+FOLDER = ".grove-manifest"
+"""The folder of manifests below the root of an output. No descriptor has this name, and readers of logs skip it."""
+
+SUFFIX = ".jsonl"
+
+TAIL = 8192
+"""Bytes of lines after which they are synced, so that the state need not carry them any longer."""
+
+SEGMENT = 16 * 1024 * 1024
+"""Bytes after which the lines go on in another file."""
+
+ENDED = 50
+"""Ends of earlier chains that are kept."""
+
+_ENDING = len(f',"hash":"{"":64}"}}')
+
+
+# --- a line ---
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is recorded of one object. `object` is its path below the root, `time` a datestamp, `size` in bytes.
+
+    With `gap`, objects that were delivered before this line may have none: the manifest was just switched on.
+    """
+
+    chain: str
+    line: int
+    object: str
+    entries: int
+    first: str | None
+    last: str | None
+    size: int
+    blake3: str
+    sequence: int
+    time: str
+    gap: bool
+    previous: str | None
+
+    def encode(self) -> tuple[str, str]:
+        """The line as it is stored, with its newline, and its hash."""
+        body = json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":"))
+        digest = blake3(body.encode()).hexdigest()
+        return f'{body[:-1]},"hash":"{digest}"}}\n', digest
+
+    @classmethod
+    def decode(cls, stored: bytes) -> tuple[Line, str]:
+        """The line and its hash from what is stored, without the newline.
+
+        DataFormatException where it is not what `encode` wrote, or of another format.
+        """
+        body, ending = stored[:-_ENDING] + b"}", stored[-_ENDING:]
+        digest = blake3(body).hexdigest()
+        if ending != f',"hash":"{digest}"}}'.encode():
+            raise DataFormatException("it does not have the hash that it ends in")
+        try:
+            found = json.loads(body)
+            known = found.pop("format")
+            if known == FORMAT:
+                return cls(**found), digest
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            raise DataFormatException("it is no line of a manifest") from err
+        raise DataFormatException(f"it has the format {known!r}, and this version of Grove knows {FORMAT}")
+
+
+# --- a chain ---
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where a manifest stands, as its stream's state keeps it.
+
+    `lines` and `head` are number and hash of the last line. `place` is the output's own; `durable` bytes of it are
+    safe, and `tail` is what follows them. `ended` are earlier chains of this stream, each with its lines and head.
+    """
+
+    id: str
+    place: dict[str, Any]
+    day: str = ""
+    lines: int = 0
+    head: str | None = None
+    durable: int = 0
+    tail: str = ""
+    paused: bool = False
+    ended: tuple[tuple[str, int, str | None], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """The bytes of its place."""
+        return self.durable + len(self.tail)
+
+    def settled(self) -> Chain:
+        """The chain once its tail is durable."""
+        return replace(self, durable=self.size, tail="")
+
+    def moved(self, place: dict[str, Any], day: str) -> Chain:
+        """The chain, going on in another place."""
+        return replace(self, place=place, day=day, durable=0, tail="")
+
+
+def encode_chains(chains: Mapping[str, Chain]) -> str | None:
+    """The stored form of the chains of one stream, by output; None where there are none."""
+    if not chains:
+        return None
+    records = {name: asdict(chain) for name, chain in chains.items()}
+    return json.dumps(records, separators=(",", ":"), sort_keys=True)
+
+
+def decode_chains(text: str) -> dict[str, Chain]:
+    """What `encode_chains` wrote. ValueError, KeyError or TypeError where it did not."""
+    found = {}
+    for name, record in json.loads(text).items():
+        ended = tuple((str(chain), int(lines), head) for chain, lines, head in record.pop("ended"))
+        found[str(name)] = Chain(**record, ended=ended)
+    return found
+
+
+# --- a run ---
+
+
+def keeps_manifest(output: BaseOutput) -> bool:
+    """Whether `output` is to keep a manifest of what it delivers."""
+    return bool(getattr(output, "keeps_manifest", False))
+
+
+@dataclass(slots=True)
+class _Object:
+    output: str
+    name: str
+    entries: int
+    staged: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Write:
+    output: str
+    place: dict[str, Any]
+    offset: int
+    text: str
+
+
+@dataclass(slots=True)
+class Manifests:
+    """The manifests of one stream during one run.
+
+    `handler_of` gives the output of that module, `committed` are the chains as the state has them. `connector`,
+    `identity` and `operation` are the stream's. `new` says that it has never committed anything.
+    """
+
+    handler_of: Callable[[str], BaseOutput]
+    committed: dict[str, Chain]
+    connector: str
+    identity: str
+    operation: str
+    new: bool
+    _objects: list[_Object] = field(default_factory=list)
+    _prepared: dict[str, Chain] = field(default_factory=dict)
+    _writes: list[_Write] = field(default_factory=list)
+
+    def note(self, output: str, name: str, entries: int, staged: Mapping[str, Any]) -> None:
+        """An object called `name` was staged for the commit under way."""
+        if output in self.committed or keeps_manifest(self.handler_of(output)):
+            self._objects.append(_Object(output, name, entries, staged))
+
+    def forget(self) -> None:
+        """The page was not committed."""
+        self._objects, self._writes = [], []
+
+    def prepare(self, sequence: int, first: str | None, last: str | None) -> str | None:
+        """The state of all chains after commit `sequence` of a page with these pointers; None where there are none.
+
+        Errors are those of the output.
+        """
+        self._writes = []
+        self._prepared = dict(self.committed)
+        for output in dict.fromkeys(one.output for one in self._objects):
+            objects = [one for one in self._objects if one.output == output]
+            if keeps_manifest(self.handler_of(output)):
+                self._extend(output, objects, sequence, first, last)
+            else:
+                self._prepared[output] = replace(self.committed[output], paused=True)
+        return encode_chains(self._prepared)
+
+    def _extend(self, output: str, objects: list[_Object], sequence: int, first: str | None, last: str | None) -> None:
+        moment = clock.now()
+        chain, gap = self._continued(output, moment)
+        place, offset, lines = chain.place, chain.size, []
+        for one in objects:
+            text, head = Line(
+                chain=chain.id,
+                line=chain.lines + 1,
+                object=one.name,
+                entries=one.entries,
+                first=first,
+                last=last,
+                size=one.staged["size"],
+                blake3=one.staged["blake3"],
+                sequence=sequence,
+                time=clock.datestamp(moment),
+                gap=gap,
+                previous=chain.head,
+            ).encode()
+            chain, gap = replace(chain, lines=chain.lines + 1, head=head, paused=False), False
+            lines.append(text)
+        text = "".join(lines)
+        self._prepared[output] = replace(chain, tail=chain.tail + text)
+        self._writes.append(_Write(output, place, offset, text))
+
+    def _continued(self, output: str, moment: datetime) -> tuple[Chain, bool]:
+        """The chain that the next lines belong to, at the place where they go; whether there is a gap before them."""
+        handler, day = self.handler_of(output), moment.strftime("%Y%m%d")
+        home, chain = handler.manifest_home(), self.committed.get(output)
+        if chain is None:
+            return self._begun(handler, home, day), not self.new
+        there = handler.manifest_size(chain.place)
+        if chain.place["home"] != home or (there is not None and there > chain.size):
+            ended = (*chain.ended, (chain.id, chain.lines, chain.head))[-ENDED:]
+            return replace(self._begun(handler, home, day), ended=ended), True
+        if there is None or there < chain.size or day > chain.day or chain.durable > SEGMENT:
+            if there == chain.size and chain.tail:
+                handler.sync_manifest(chain.place)
+            name = self._segment(chain.id, chain.lines + 1)
+            chain = chain.moved(handler.manifest_place(name, home), max(day, chain.day))
+        elif len(chain.tail) >= TAIL:
+            handler.sync_manifest(chain.place)
+            chain = chain.settled()
+        return chain, chain.paused
+
+    def _begun(self, handler: BaseOutput, home: str, day: str) -> Chain:
+        name = secrets.token_hex(8)
+        return Chain(name, handler.manifest_place(self._segment(name, 1), home), day)
+
+    def _segment(self, chain: str, line: int) -> str:
+        """The path of lines from `line` on, below the root of an output."""
+        folders = f"{FOLDER}/{safe_component(self.connector)}/{safe_component(self.identity)}"
+        return f"{folders}/{safe_component(self.operation)}-{chain}.{line:09d}{SUFFIX}"
+
+    def write(self) -> None:
+        """The commit is durable: write its lines to their place. Errors are those of the output."""
+        self.committed, self._objects = self._prepared, []
+        while self._writes:
+            one = self._writes[0]
+            self.handler_of(one.output).write_manifest(one.place, one.offset, one.text.encode())
+            del self._writes[0]
+
+    def settle(self) -> str | None:
+        """Sync what was written; the state of all chains from here on, None where there are none."""
+        for name, chain in self.committed.items():
+            if chain.tail:
+                self.handler_of(name).sync_manifest(chain.place)
+                self.committed[name] = chain.settled()
+        return encode_chains(self.committed)
+
+    def recover(self) -> None:
+        """Write once more what an earlier run has committed and may not have written. Repeating it is harmless."""
+        for name, chain in self.committed.items():
+            if chain.tail:
+                self.handler_of(name).write_manifest(chain.place, chain.durable, chain.tail.encode())
