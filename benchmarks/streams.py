@@ -29,6 +29,19 @@ HANGING = DEFAULT_WORKER_COUNT // 5
 BARS = {"cpu": 0.5, "late_max": 1.0}
 """Cores, and seconds."""
 
+COLUMNS = {
+    "streams": 8,
+    "hanging": 9,
+    "load_seconds": 14,
+    "starts": 8,
+    "cpu": 8,
+    "rss_mib": 9,
+    "late_max": 10,
+    "late_p99": 10,
+    "late_median": 13,
+}
+"""What is printed, and how wide."""
+
 RESULT = "GROVE_BENCHMARK_RESULT"
 
 # --- in the daemon's process ---
@@ -133,7 +146,14 @@ def _environment(streams: int, hanging: int, folder: Path) -> dict[str, str]:
     for number in range(streams):
         connector = "hanging" if number < hanging else "idle"
         name = f"{connector}-{number:05}"
-        document = {"name": name, "identity": name, "connector": connector, "frequency": FREQUENCY}
+        # A credential each: log lines are searched for all of them.
+        document = {
+            "name": name,
+            "identity": name,
+            "connector": connector,
+            "frequency": FREQUENCY,
+            "key": f"key-{name}",
+        }
         (documents / f"{name}.json").write_text(json.dumps(document))
     root = Path(__file__).parent.parent
     return {
@@ -201,7 +221,7 @@ def main() -> int:
     options = parser.parse_args()
     rows = []
     missed = 0
-    print(f"{'streams':>8}{'hanging':>9}{'starts':>8}{'cores':>8}{'RSS MiB':>9}{'late max':>10}{'p99':>9}{'median':>9}")
+    print("".join(f"{name:>{width}}" for name, width in COLUMNS.items()))
     for streams in options.streams:
         for hanging in (0, min(HANGING, streams // 2)):
             with tempfile.TemporaryDirectory(prefix="grove-bench-") as folder:
@@ -209,11 +229,8 @@ def main() -> int:
             rows.append(row)
             bad = row["exit_code"] != 0 or any(row[field] > bar for field, bar in BARS.items())
             missed += bad
-            print(
-                f"{streams:>8}{hanging:>9}{row['starts']:>8}{row['cpu']:>8.3f}{row['rss_mib']:>9}{row['late_max']:>10.4f}"
-                f"{row['late_p99']:>9.4f}{row['late_median']:>9.4f}{'  MISSED' if bad else ''}",
-                flush=True,
-            )
+            shown = "".join(f"{row[name]:>{width}}" for name, width in COLUMNS.items())
+            print(shown + ("  MISSED" if bad else ""), flush=True)
     machine = {"machine": platform.machine(), "cpus": os.cpu_count(), "python": platform.python_version()}
     (options.directory / "streams.json").write_text(
         json.dumps({**machine, "bars": BARS, "rows": rows}, indent=2) + "\n"
