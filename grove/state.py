@@ -41,6 +41,7 @@ T = TypeVar("T")
 BOUNDARY = "boundary"
 CURSOR = "cursor"
 EPOCH = "epoch"
+HISTORY = "history"
 INTERVALS = "intervals"
 LEASE = "lease"
 LOOKBACK = "lookback"
@@ -67,6 +68,7 @@ KINDS = (
     LOOSE,
     PENDING,
     MANIFEST,
+    HISTORY,
 )
 """Every kind of fact a run reads, in one snapshot, when it takes the lease."""
 

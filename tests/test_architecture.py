@@ -18,9 +18,9 @@ LAYERS = (
     ("_core",),
     ("models", "logging", "helpers"),
     ("caches", "outputs", "configs", "secrets", "processors", "http"),
-    ("state", "window", "lookback", "lease", "manifest", "delivery", "collection", "recovery"),
+    ("state", "history", "window", "lookback", "lease", "manifest", "delivery", "collection", "recovery"),
     ("connectors",),
-    ("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "entrypoints", "cli", "testing"),
+    ("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "health", "entrypoints", "cli", "testing"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 BACKENDS = LAYERS[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import math
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 
 from grove import _core
 from grove.__about__ import __version__
-from grove.caches import BaseCache
+from grove.caches import BaseCache, Key
 from grove.collection import Collection, Page, Stream
 from grove.constants import (
     CACHE_KEY_LAST,
@@ -43,13 +44,14 @@ from grove.exceptions import (
     StoppedError,
 )
 from grove.helpers import clock, plugin
+from grove.history import Counts, History, note
 from grove.lookback import earlier_pointer
 from grove.models import ConnectorConfig, OutputStream, attribute_name
 from grove.outputs import BaseOutput
 from grove.outputs._adapter import overrides_serialize
 from grove.outputs._several import load as load_output
 from grove.processors import BaseProcessor
-from grove.state import BOUNDARY, CURSOR
+from grove.state import BOUNDARY, CURSOR, HISTORY
 from grove.window import Boundary
 
 __all__ = ["CHRONOLOGICAL", "REVERSE_CHRONOLOGICAL", "BaseConnector", "ConnectorConfig"]
@@ -123,6 +125,8 @@ class BaseConnector:
         self._lock_duration = _lock_duration()
         self._part = 0
         self._saved: dict[str, int] = {}
+        self.history: History | None = None
+        self._counts = Counts()
         self._run: Collection | None = None
         self._complete = False
         self._saving = False
@@ -168,18 +172,18 @@ class BaseConnector:
             self.logger.error("The stream could not be opened.", extra={"exception": str(err)})
             return
         except Exception as err:
-            self.failure = err
             self.logger.exception("The stream could not be opened, in a way that no one expected.")
             return
+            self._note_failure(err)
         try:
             self.collect()
             self._after_collection()
+            self._note_failure(err)
             self.outcome = "succeeded"
         except StoppedError:
             self.outcome = "stopped"
             self.logger.info("Stopped; the next run goes on from the last page that was saved.")
         except GroveException as err:
-            self.failure = err
             self.logger.error(
                 "Collection did not complete.",
                 extra={"exception": str(err), "error": type(err).__name__},
@@ -195,6 +199,12 @@ class BaseConnector:
         """Ask the source for everything since `pointer` and `save()` it, page by page."""
 
     def _after_collection(self) -> None:
+    def _note_failure(self, err: BaseException) -> None:
+        """The stream was never held: keep that for those who look after it, where that can be."""
+        self.failure = err
+        with contextlib.suppress(Exception):
+            self.history = note(self._cache, Key(self.cache_key(HISTORY), self.operation), self._started, err)
+
         run = self._held()
         # A connector that swallowed the failure of a page has not collected it.
         run.check()
@@ -209,7 +219,9 @@ class BaseConnector:
         run = self._run
         if run is None:
             return
-        changes: dict[str, str | None] = {}
+        known = History.decode(run.state.get(HISTORY))
+        history = History.after(known, self._started, self.outcome, self.failure, self._counts)
+        changes: dict[str, str | None] = {HISTORY: history.encode()}
         if self.outcome != "stopped":
             changes[CACHE_KEY_LAST] = clock.datestamp(self._started)
         try:
@@ -219,6 +231,7 @@ class BaseConnector:
         except Exception:
             # A handler that somebody else wrote: it ends this run, and nothing else.
             self.logger.exception("The end of the run failed in a way that no one expected.")
+            self.history = history
         finally:
             self._run = None
 
@@ -241,6 +254,7 @@ class BaseConnector:
         run = self._collection()
         run.take()
         self._run = run
+        self._counts = Counts()
         if self._abandoned:
             # It hung in here, and whoever gave it up found no run to revoke.
             self._run = None
@@ -323,6 +337,7 @@ class BaseConnector:
             page = run.select(
                 entries if type(entries) is list else list(entries),
                 self._pointer_path(),
+        set_aside = self._saved.get(QUARANTINE, 0)
                 self.LOG_ORDER,
                 self._hasher(),
                 self.deduplicate_by_hash if self._overrides("deduplicate_by_hash") else None,
@@ -339,6 +354,7 @@ class BaseConnector:
             self._save_windows()
             self.finalize()
         except BaseException as err:
+            self._count(page, self._saved.get(QUARANTINE, 0) - set_aside)
             run.fail(err)
             raise
         finally:
@@ -350,6 +366,13 @@ class BaseConnector:
         run = self._held()
         streams = {
             descriptor: getattr(stream, "value", stream) for descriptor, stream in self.configuration.outputs.items()
+    def _count(self, page: Page, set_aside: int) -> None:
+        counts = self._counts
+        counts.pages += 1
+        counts.entries += len(page.kept)
+        counts.dropped += len(page.pointers) - len(page.kept)
+        counts.quarantined += set_aside
+
         }
         processed: list[Any] = []
         rejected: list[tuple[Any, str]] = []
