@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import logging
@@ -267,6 +268,8 @@ def prepare(
         if not due(probe):
             return None
     connector = _construct(kind, handlers.resolve(config), context, handlers)
+    if config.secrets:
+        connector.fetch_secrets = functools.partial(handlers.resolve, config)
     # A constructor of its own may want its credentials: then only the whole connector can be asked.
     return connector if plain or due(connector) else None
 

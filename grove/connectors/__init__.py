@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, ClassVar
 
 from grove import _core
@@ -86,6 +86,9 @@ class BaseConnector:
     LOG_ORDER = REVERSE_CHRONOLOGICAL
     STREAM_FIELDS: ClassVar[tuple[str, ...]] = ()
     """Fields of the document which, beside identity and operation, tell this connector's streams apart."""
+
+    fetch_secrets: Callable[[], ConnectorConfig] | None = None
+    """Gives the document with its secrets as the store has them by now; None where it has none."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

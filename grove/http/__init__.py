@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grove.http.auth import Auth, Basic, Bearer, Header, OAuth2, SignedJwt
+    from grove.http.auth import Auth, Basic, Bearer, Header, OAuth2, SignedJwt, Stored
     from grove.http.client import Client
     from grove.http.origin import next_link, same_origin
     from grove.http.response import Response
@@ -23,6 +23,7 @@ _MODULES = {
     "RateLimit": "waits",
     "Response": "response",
     "SignedJwt": "auth",
+    "Stored": "auth",
     "next_link": "origin",
     "same_origin": "origin",
 }
@@ -37,6 +38,7 @@ __all__ = [
     "RateLimit",
     "Response",
     "SignedJwt",
+    "Stored",
     "next_link",
     "same_origin",
 ]

@@ -58,6 +58,8 @@ class _Slot:
     lock: threading.Lock = field(default_factory=threading.Lock)
     token: _Token | None = None
     refresh_token: str = ""
+    # Whether the refresh token came with a token, and has not been kept yet.
+    unkept: bool = False
 
 
 _slots: OrderedDict[str, _Slot] = OrderedDict()
@@ -104,8 +106,11 @@ class OAuth2(_TokenAuth):
     `grant` is "client_credentials", "refresh_token", or a vendor's own ("account_credentials" at Zoom), with `fields`
     for what else the vendor wants. `style` says where client id and secret go: into the form, into a Basic header, or,
     with everything else, into a JSON body. Some vendors say with the token where the tenant's API is:
-    `base_url_field` names the field of the answer ("instance_url" at Salesforce). A vendor that replaces refresh
-    tokens has the new one handed to `on_refresh_token`, before the access token is used.
+    `base_url_field` names the field of the answer ("instance_url" at Salesforce).
+
+    A vendor that replaces refresh tokens has the new one handed to `on_refresh_token`, before the access token is used;
+    what that raises ends the request, and the new one is handed over again with the next token. `kept_refresh_token`
+    gives it back to a later process, and is asked before each token: None where the one given here is the newest.
 
     ConfigurationException where a credential is empty or would travel without TLS; RequestFailedException where no
     token can be had.
@@ -124,6 +129,7 @@ class OAuth2(_TokenAuth):
         style: Style = "form",
         base_url_field: str | None = None,
         on_refresh_token: Callable[[str], None] | None = None,
+        kept_refresh_token: Callable[[], str | None] | None = None,
     ) -> None:
         _check_endpoint(token_url)
         for secret in (client_secret, refresh_token):
@@ -142,6 +148,7 @@ class OAuth2(_TokenAuth):
         self._style = style
         self._base_url_field = base_url_field
         self._on_refresh_token = on_refresh_token
+        self._kept_refresh_token = kept_refresh_token
         super().__init__(
             token_url, grant, client_id, client_secret, refresh_token, style, *sorted(self._fields.items())
         )
@@ -164,7 +171,7 @@ class OAuth2(_TokenAuth):
     def _fetch(self, stop: threading.Event | None) -> _Token:
         form = {"grant_type": self._grant, **self._fields}
         if self._grant == "refresh_token":
-            form["refresh_token"] = self._slot.refresh_token
+            form["refresh_token"] = self._refresh_token()
         auth: Auth | None = None
         if self._style == "basic":
             auth = Basic(self._client_id, self._client_secret)
@@ -172,12 +179,23 @@ class OAuth2(_TokenAuth):
             form |= {"client_id": self._client_id, "client_secret": self._client_secret}
         token = _asked(self._url, form, auth, self._style == "json", stop)
         replaced = token.answer.get("refresh_token")
-        if self._grant == "refresh_token" and isinstance(replaced, str) and replaced != self._slot.refresh_token:
+        if self._grant == "refresh_token" and isinstance(replaced, str) and replaced:
             register_secret(replaced)
+            self._slot.unkept |= replaced != self._slot.refresh_token
             self._slot.refresh_token = replaced
-            if self._on_refresh_token is not None:
-                self._on_refresh_token(replaced)
+        if self._slot.unkept and self._on_refresh_token is not None:
+            self._on_refresh_token(self._slot.refresh_token)
+            self._slot.unkept = False
         return token
+
+    def _refresh_token(self) -> str:
+        """The newest there is: what another process has kept may be newer than what this one knows."""
+        if self._kept_refresh_token is not None and not self._slot.unkept:
+            kept = self._kept_refresh_token()
+            if kept:
+                register_secret(kept)
+                self._slot.refresh_token = kept
+        return self._slot.refresh_token
 
 
 class SignedJwt(_TokenAuth):

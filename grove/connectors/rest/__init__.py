@@ -5,17 +5,21 @@ A built-in connector is a subclass with a `SOURCE`; `http_json` has it in its co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from grove import _core
+from grove.caches import BaseCache
 from grove.connectors import BaseConnector
 from grove.connectors.rest import times
 from grove.connectors.rest.ahead import Ahead
+from grove.connectors.rest.gathering import Gathering
 from grove.connectors.rest.paging import Page, Request, Walk, search
+from grove.connectors.rest.refresh_tokens import RefreshTokens
 from grove.connectors.rest.source import (
     DAY,
     HOUR,
@@ -38,12 +42,12 @@ from grove.connectors.rest.source import (
 )
 from grove.connectors.rest.templates import fill, fill_url, names
 from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
-from grove.exceptions import ConfigurationException, NotFoundException, RequestFailedException
+from grove.exceptions import ConfigurationException, GroveException, NotFoundException, RequestFailedException
 from grove.helpers import clock, parsing
 from grove.http import Auth as Credentials
-from grove.http import Basic, Client, Header, OAuth2, RateLimit, Response, SignedJwt, next_link
+from grove.http import Basic, Client, Header, OAuth2, RateLimit, Response, SignedJwt, Stored, next_link
 from grove.http.origin import shown
-from grove.models import ConnectorConfig
+from grove.models import ConnectorConfig, attribute_name
 
 __all__ = [
     "CHRONOLOGICAL",
@@ -52,6 +56,7 @@ __all__ = [
     "MINUTE",
     "REVERSE_CHRONOLOGICAL",
     "BasicAuth",
+    "DelayedConfiguration",
     "FollowUp",
     "GoogleAuth",
     "HeaderAuth",
@@ -69,6 +74,24 @@ __all__ = [
 ]
 
 
+# Where a subclass does one of these in its own way, it sees every page by itself.
+_PAGE_BY_PAGE = ("save", "process", "process_and_write", "deduplicate_by_hash", "save_hashes", "finalize")
+
+
+class RestConfiguration(ConnectorConfig):
+    """The fields that every source of this kind has."""
+
+    gather: int | None = Field(
+        None, ge=1, description="Entries up to which small pages are saved together; 1 saves each page by itself."
+    )
+
+
+class DelayedConfiguration(RestConfiguration):
+    """The fields of a source that gives entries late."""
+
+    delay: int = Field(0, ge=0, description="Minutes that entries are given to arrive in.")
+
+
 class RestConnector(BaseConnector):
     """Collects what `SOURCE` declares. A subclass says only what is particular to its API.
 
@@ -79,7 +102,7 @@ class RestConnector(BaseConnector):
 
     SOURCE: ClassVar[Source]
 
-    class Configuration(ConnectorConfig):
+    class Configuration(RestConfiguration):
         """The fields of a configuration document."""
 
     def source(self) -> Source:
@@ -128,6 +151,21 @@ class RestConnector(BaseConnector):
             return 0.0
         return super()._lookback() if "lookback" in self.configuration.model_fields_set else source.lookback
 
+    def _delay(self, source: Source) -> float:
+        """The document's, which has minutes, else what the source declares; seconds."""
+        fields = self.fields
+        return float(fields.delay * MINUTE) if isinstance(fields, DelayedConfiguration) else source.delay
+
+    def _hasher(self) -> Any:
+        unique = self.source().unique
+        return super()._hasher() if unique is None else functools.partial(self._hash_of_unique, unique)
+
+    def _hash_of_unique(self, unique: str, entry: Any) -> str:
+        found = search(unique, entry)
+        if found is None or (isinstance(found, list) and None in found):
+            return self.hash_entry(entry)
+        return self.hash_entry({"unique": found})
+
     # --- one run ---
 
     def collect(self) -> None:
@@ -139,7 +177,7 @@ class RestConnector(BaseConnector):
             self._each_page(source, client, self._walk(source, (None, now), None), self._write_page)
             return
         cursor = self._stored_cursor(source)
-        until = now - int(source.delay * times.SECOND)
+        until = now - int(self._delay(source) * times.SECOND)
         since = None if cursor is not None else self._since(source, now)
         if since is not None and until <= since:
             self.logger.debug("There is nothing to ask for before the delay has passed.")
@@ -181,22 +219,43 @@ class RestConnector(BaseConnector):
             return self._fetch(source, walk, client, request)
 
         ahead = Ahead(fetch, name=f"grove-ahead-{self.name}")
+        gathered = self._gathering(source)
         try:
             page = fetch(walk.start)
             while True:
                 if page.following is not None:
                     ahead.start(page.following)
-                handle(page)
-                if page.loops:
-                    raise RequestFailedException(
-                        f"{shown(walk.start.url)} leads back to a page that it gave before (cursor_loop). What came "
-                        "until then is kept; the next run goes on from there."
-                    )
+                if not gathered.fits(page):
+                    handle(gathered.take())
+                gathered.add(page)
                 if page.following is None:
-                    return
-                page = ahead.result()
+                    break
+                if gathered.full or not ahead.ready(gathered.patience):
+                    handle(gathered.take())
+                try:
+                    page = ahead.result()
+                except Exception:
+                    if gathered:
+                        # What came before is kept.
+                        handle(gathered.take())
+                    raise
+            handle(gathered.take())
         finally:
             ahead.close()
+        if page.loops:
+            raise RequestFailedException(
+                f"{shown(walk.start.url)} leads back to a page that it gave before (cursor_loop). What came until then "
+                "is kept; the next run goes on from there."
+            )
+
+    def _gathering(self, source: Source) -> Gathering:
+        fields = self.fields
+        given = fields.gather if isinstance(fields, RestConfiguration) else None
+        most = source.gather if given is None else given
+        if any(map(self._overrides, _PAGE_BY_PAGE)):
+            most = 1
+        pointers_of = None if source.snapshot else self._pointer_path().pointers
+        return Gathering(most, pointers_of, self._hasher() or _core.hash_entry)
 
     def _fetch(self, source: Source, walk: Walk, client: Client, request: Request) -> Page:
         resumed = request is walk.start and walk.resumed
@@ -212,9 +271,9 @@ class RestConnector(BaseConnector):
         )
         if response.status in expired:
             raise _CursorExpired(f"It answered status {response.status}: {response.excerpt()}")
-        data = response.json()
-        entries = self.prepare(_entries_in(source, data, response), response)
-        page = walk.page(request, response, data, entries)
+        data, entries = _read(source, response)
+        entries = self.prepare(entries, response)
+        page = replace(walk.page(request, response, data, entries), size=len(response.body))
         since = walk.span[0]
         # What is asked for from an earlier moment on is more than what is known.
         earlier = since is not None and (source.exclusive or not times.is_exact(since, source.time_format))
@@ -223,17 +282,15 @@ class RestConnector(BaseConnector):
         if source.keep is not None:
             page = replace(page, entries=[entry for entry in page.entries if search(source.keep, entry)])
         if source.follow_up is not None:
-            page = replace(page, entries=self._followed(source.follow_up, client, request.headers, page.entries))
+            page = self._followed(source.follow_up, client, request.headers, page)
         if source.select is not None:
             chosen = [search(source.select, entry) for entry in page.entries]
             page = replace(page, entries=[entry for entry in chosen if entry is not None])
         return page
 
-    def _followed(
-        self, follow_up: FollowUp, client: Client, headers: Mapping[str, str], entries: list[Any]
-    ) -> list[Any]:
-        made, given = [], self._document_values()
-        for entry in entries:
+    def _followed(self, follow_up: FollowUp, client: Client, headers: Mapping[str, str], page: Page) -> Page:
+        made, given, size = [], self._document_values(), page.size
+        for entry in page.entries:
             values = {**given, **{name: search(path, entry) for name, path in follow_up.values.items()}}
             url, params = fill_url(follow_up.url, values), fill(follow_up.params, values)
             answer = client.get(url, params=params, headers=headers, accept=follow_up.missing)
@@ -242,9 +299,11 @@ class RestConnector(BaseConnector):
                 if follow_up.into is not None:
                     made.append(entry)
                 continue
-            found = _details(follow_up, client, headers, answer)
+            answers = list(_linked(follow_up, client, headers, answer))
+            found = _details(follow_up, answers)
+            size += sum(len(one.body) for one in answers)
             made.append(found if follow_up.into is None else {**entry, follow_up.into: found})
-        return made
+        return replace(page, entries=made, size=size)
 
     # --- what to ask for ---
 
@@ -355,8 +414,9 @@ class RestConnector(BaseConnector):
     # --- how to ask ---
 
     def _client(self, source: Source) -> Client:
-        values = self._document_values()
-        credentials = self._credentials(source, values)
+        credentials = self._credentials(source)
+        if credentials is not None and self.fetch_secrets is not None:
+            credentials = Stored(credentials, lambda: self._replaced_credentials(source))
         limit = source.rate_limit
         return Client(
             None,
@@ -374,11 +434,34 @@ class RestConnector(BaseConnector):
             stop=self.stopping,
         )
 
-    def _credentials(self, source: Source, values: Mapping[str, Any]) -> Credentials | None:
+    def _replaced_credentials(self, source: Source) -> Credentials | None:
+        """What the secret store has by now; None where that is what was refused, or cannot be had."""
+        assert self.fetch_secrets is not None
+        try:
+            fresh = self.fetch_secrets()
+        except GroveException as err:
+            self.logger.warning(
+                "The source refuses the credentials, and they could not be fetched again.",
+                extra={"event": "auth_failed", "exception": str(err)},
+            )
+            return None
+        names = [attribute_name(field) for field in self.configuration.secrets]
+        if all(getattr(fresh, name, None) == getattr(self.configuration, name, None) for name in names):
+            self.logger.warning(
+                "The source refuses the credentials, and the secret store has no others.",
+                extra={"event": "auth_failed", "fields": sorted(self.configuration.secrets)},
+            )
+            return None
+        self.logger.info("The source refuses the credentials; going on with those that the secret store has by now.")
+        self.configuration, self.key, self._fields = fresh, fresh.key, self.validated(fresh)
+        return self._credentials(source)
+
+    def _credentials(self, source: Source) -> Credentials | None:
+        values = self._document_values()
         choices = source.auth if isinstance(source.auth, tuple) else (source.auth,)
         for choice in choices:
             if len(choices) == 1 or all(values.get(name) for name in _needed(choice)):
-                return _credentials(choice, values)
+                return _credentials(choice, values, self._cache)
         if not choices:
             return None
         wanted = "; or ".join(", ".join(sorted(_needed(choice))) for choice in choices)
@@ -394,7 +477,7 @@ def _needed(auth: Auth) -> set[str]:
     return names(auth.model_dump(exclude={"type", "fields"}))
 
 
-def _credentials(auth: Auth, values: Mapping[str, Any]) -> Credentials:
+def _credentials(auth: Auth, values: Mapping[str, Any], cache: BaseCache) -> Credentials:
     def text(template: str) -> str:
         return str(fill(template, values) or "")
 
@@ -404,16 +487,24 @@ def _credentials(auth: Auth, values: Mapping[str, Any]) -> Credentials:
         return Basic(text(auth.user), text(auth.password))
     if isinstance(auth, GoogleAuth):
         return SignedJwt.google(text(auth.key), auth.scopes, text(auth.subject))
-    return OAuth2(
+    token_url, client_id, refresh_token = (
         fill_url(auth.token_url, values),
+        text(auth.client_id),
+        text(auth.refresh_token),
+    )
+    tokens = RefreshTokens(cache, refresh_token, token_url, client_id)
+    return OAuth2(
+        token_url,
         auth.grant,
-        client_id=text(auth.client_id),
+        client_id=client_id,
         client_secret=text(auth.client_secret),
-        refresh_token=text(auth.refresh_token),
+        refresh_token=refresh_token,
         scope=auth.scope,
         fields={name: value for name, template in auth.fields.items() if (value := text(template))},
         style=auth.style,
         base_url_field=auth.base_url_field,
+        on_refresh_token=tokens.keep,
+        kept_refresh_token=tokens.kept,
     )
 
 
@@ -425,11 +516,11 @@ def _header(auth: HeaderAuth, values: Mapping[str, Any]) -> Header:
     return Header(auth.name, str(fill(value, values) or ""), prefix)
 
 
-def _details(follow_up: FollowUp, client: Client, headers: Mapping[str, str], answer: Response) -> Any:
-    """What a follow-up's answer has, and the answers that it links to."""
-    found = search(follow_up.path, answer.json())
-    if follow_up.next is None or not isinstance(found, list):
-        return found
+def _linked(follow_up: FollowUp, client: Client, headers: Mapping[str, str], answer: Response) -> Iterator[Response]:
+    """A follow-up's answer, and the answers that it links to where it has a list."""
+    yield answer
+    if follow_up.next is None or not isinstance(search(follow_up.path, answer.json()), list):
+        return
     asked = {answer.url}
     while link := search(follow_up.next, answer.json()):
         url = next_link(answer.url, str(link))
@@ -437,8 +528,13 @@ def _details(follow_up: FollowUp, client: Client, headers: Mapping[str, str], an
             raise RequestFailedException(f"{shown(url)} leads back to a page that it gave before (cursor_loop).")
         asked.add(url)
         answer = client.get(url, headers=headers)
-        found = [*found, *(search(follow_up.path, answer.json()) or [])]
-    return found
+        yield answer
+
+
+def _details(follow_up: FollowUp, answers: list[Response]) -> Any:
+    """What the answers to a follow-up have between them."""
+    first, *others = (search(follow_up.path, answer.json()) for answer in answers)
+    return [*first, *(part for found in others for part in found or [])] if others else first
 
 
 def _error_in(source: Source, response: Response) -> str | None:
@@ -447,10 +543,12 @@ def _error_in(source: Source, response: Response) -> str | None:
     return str(found) if found else None
 
 
-def _entries_in(source: Source, data: Any, response: Response) -> list[Any]:
+def _read(source: Source, response: Response) -> tuple[Any, list[Any]]:
+    """The JSON of an answer, and the list of entries in it. RequestFailedException where it has none."""
+    data = response.json()
     found = search(source.entries, data)
     if found is None and source.entries_optional and isinstance(data, dict):
-        return []
+        return data, []
     if not isinstance(found, list):
         what = "nothing" if found is None else f"a {type(found).__name__}"
         raise RequestFailedException(
@@ -461,4 +559,4 @@ def _entries_in(source: Source, data: Any, response: Response) -> list[Any]:
             raise RequestFailedException(
                 f"The list at {source.entries!r} has a {type(entry).__name__} in it, where objects were expected."
             )
-    return found
+    return data, found

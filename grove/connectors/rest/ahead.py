@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class Ahead(Generic[_Given, _Made]):
         self._name = name
         self._asked: queue.SimpleQueue[_Given | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[_Made | None, BaseException | None]] = queue.SimpleQueue()
+        self._ended: tuple[_Made | None, BaseException | None] | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, given: _Given) -> None:
@@ -30,9 +32,17 @@ class Ahead(Generic[_Given, _Made]):
             self._thread.start()
         self._asked.put(given)
 
+    def ready(self, seconds: float) -> bool:
+        """Whether `result()` is there, now or within that many seconds."""
+        if self._ended is None:
+            with contextlib.suppress(queue.Empty):
+                self._ended = self._done.get(timeout=seconds)
+        return self._ended is not None
+
     def result(self) -> _Made:
         """What came of the last `start()`, or the error it ended with."""
-        made, error = self._done.get()
+        made, error = self._ended or self._done.get()
+        self._ended = None
         if error is not None:
             raise error
         return made  # type: ignore[return-value]

@@ -56,13 +56,14 @@ class Request:
 class Page:
     """One answer: its entries, the request for the next page, and where a later run may go on.
 
-    `loops` says that the next page would be one that was asked for before.
+    `loops` says that the next page would be one that was asked for before. `size` is what was sent for it, in bytes.
     """
 
     entries: list[Any]
     following: Request | None = None
     cursor: str | None = None
     loops: bool = False
+    size: int = 0
 
 
 class Walk:

@@ -82,7 +82,13 @@ class BasicAuth(_Declared):
 
 
 class OAuth2Auth(_Declared):
-    """A token from a token endpoint: see `grove.http.OAuth2`."""
+    """A token from a token endpoint: see `grove.http.OAuth2`.
+
+    Where the vendor replaces refresh tokens, the newest one is kept in the cache, as it is, under a keyed hash of the
+    one in the document, so that later runs and other processes go on with it. A cache that such streams use holds a
+    secret: only its owner may read the files of local ones, and a shared one should be no more open than the secret
+    store. Another token in the document begins anew with that one.
+    """
 
     type: Literal["oauth2"] = "oauth2"
     token_url: str
@@ -304,6 +310,12 @@ class Source(_Declared):
     follow_up: FollowUp | None = None
     """A further request for each entry."""
 
+    unique: Path | None = None
+    """What tells an entry from others, such as `[id, updated_at]`, where the rest of it changes from answer to answer.
+
+    The whole entry counts where this is not said, or finds nothing.
+    """
+
     rate_limit: RateLimited = Field(default_factory=RateLimited)
     """How the API says that it was asked too often."""
 
@@ -336,6 +348,13 @@ class Source(_Declared):
 
     retention: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How long the vendor keeps entries, in seconds: a pointer that is older is a gap, and reported."""
+
+    gather: Annotated[int, Field(ge=1)] = 1000
+    """Up to how many entries of small pages are saved together; 1 saves each page by itself.
+
+    They are not kept waiting: what comes within a second, and is less than 4 MiB, is one object in the output, and one
+    step of the stream.
+    """
 
     trim: bool = False
     """Whether to leave out entries before `since` or after `until`, which the API does not filter exactly.
