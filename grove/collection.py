@@ -455,8 +455,8 @@ class Collection:
         clean = False
         try:
             if self.poison is None and not self.delivery.unfinished:
-                manifest = self.delivery.settle()
-                changes = {**changes, PENDING: None, MANIFEST: manifest}
+                self.delivery.settle()
+                changes = {**changes, PENDING: None, MANIFEST: self.delivery.settled()}
                 clean = self._swept
         finally:
             lease.give_back(changes, clean=clean)

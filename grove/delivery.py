@@ -136,13 +136,14 @@ class Delivery:
         self._manifests.write()
         self._publish()
 
-    def settle(self) -> str | None:
-        """Make every publish of this run durable, so that the commit need not remember it any longer.
-
-        What the stream's manifests are from then on.
-        """
+    def settle(self) -> None:
+        """Make every publish of this run durable, so that the commit need not remember it any longer."""
         self._settle([])
-        return self._manifests.settle()
+        self._manifests.settle()
+
+    def settled(self) -> str | None:
+        """What the state has to keep of the stream's manifests, once they are settled."""
+        return self._manifests.encode()
 
     def abandon(self) -> None:
         """The page was certainly not committed: remove what was staged for it. Never raises."""

@@ -302,12 +302,15 @@ class Manifests:
             self.handler_of(one.output).write_manifest(one.place, one.offset, one.text.encode())
             del self._writes[0]
 
-    def settle(self) -> str | None:
-        """Sync what was written; the state of all chains from here on, None where there are none."""
+    def settle(self) -> None:
+        """Sync what was written, so that no tail is left. Errors are those of the output."""
         for name, chain in self.committed.items():
             if chain.tail:
                 self.handler_of(name).sync_manifest(chain.place)
                 self.committed[name] = chain.settled()
+
+    def encode(self) -> str | None:
+        """The state of all chains as it is now; None where there are none."""
         return encode_chains(self.committed)
 
     def recover(self) -> None:

@@ -143,8 +143,8 @@ class _Access:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def client(self) -> Client:
-        return self._client
+    def call(self, operation: str, **parameters: Any) -> Any:
+        return getattr(self._client, operation)(**parameters)
 
 
 class ObjectWorld(World):
