@@ -99,13 +99,14 @@ class History:
             return None
         try:
             record = json.loads(text)
+            pages, entries, dropped, quarantined = map(int, record["counts"])
             return cls(
                 began=_moment(record["began"]),
                 ended=_moment(record["ended"]),
                 outcome=str(record["outcome"]),
                 first=_moment(record["first"]),
                 error=str(record.get("error", "")),
-                counts=Counts(*map(int, record["counts"])),
+                counts=Counts(pages, entries, dropped, quarantined),
                 failures=int(record.get("failures", 0)),
                 succeeded=_moment(record["succeeded"]) if "succeeded" in record else None,
                 delivered=_moment(record["delivered"]) if "delivered" in record else None,

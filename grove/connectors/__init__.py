@@ -123,13 +123,13 @@ class BaseConnector:
         self.stopping = threading.Event()
         self.outcome = ""
         self.failure: BaseException | None = None
+        self.history: History | None = None
+        self._counts = Counts()
         self._abandoned = False
         self._started = clock.now()
         self._lock_duration = _lock_duration()
         self._part = 0
         self._saved: dict[str, int] = {}
-        self.history: History | None = None
-        self._counts = Counts()
         self._run: Collection | None = None
         self._complete = False
         self._saving = False
@@ -171,22 +171,22 @@ class BaseConnector:
             self.outcome = "locked"
             raise
         except GroveException as err:
-            self.failure = err
             self.logger.error("The stream could not be opened.", extra={"exception": str(err)})
+            self._note_failure(err)
             return
         except Exception as err:
             self.logger.exception("The stream could not be opened, in a way that no one expected.")
-            return
             self._note_failure(err)
+            return
         try:
             self.collect()
             self._after_collection()
-            self._note_failure(err)
             self.outcome = "succeeded"
         except StoppedError:
             self.outcome = "stopped"
             self.logger.info("Stopped; the next run goes on from the last page that was saved.")
         except GroveException as err:
+            self.failure = err
             self.logger.error(
                 "Collection did not complete.",
                 extra={"exception": str(err), "error": type(err).__name__},
@@ -197,17 +197,17 @@ class BaseConnector:
         finally:
             self._end()
 
-    @abstractmethod
-    def collect(self) -> None:
-        """Ask the source for everything since `pointer` and `save()` it, page by page."""
-
-    def _after_collection(self) -> None:
     def _note_failure(self, err: BaseException) -> None:
         """The stream was never held: keep that for those who look after it, where that can be."""
         self.failure = err
         with contextlib.suppress(Exception):
             self.history = note(self._cache, Key(self.cache_key(HISTORY), self.operation), self._started, err)
 
+    @abstractmethod
+    def collect(self) -> None:
+        """Ask the source for everything since `pointer` and `save()` it, page by page."""
+
+    def _after_collection(self) -> None:
         run = self._held()
         # A connector that swallowed the failure of a page has not collected it.
         run.check()
@@ -229,12 +229,12 @@ class BaseConnector:
             changes[CACHE_KEY_LAST] = clock.datestamp(self._started)
         try:
             run.end(changes)
+            self.history = history
         except GroveException as err:
             self.logger.warning("The lease could not be given back.", extra={"exception": str(err)})
         except Exception:
             # A handler that somebody else wrote: it ends this run, and nothing else.
             self.logger.exception("The end of the run failed in a way that no one expected.")
-            self.history = history
         finally:
             self._run = None
 
@@ -252,12 +252,12 @@ class BaseConnector:
             return
         self._started = clock.now()
         self._part = 0
+        self._counts = Counts()
         self._complete = False
         self._next = None
         run = self._collection()
         run.take()
         self._run = run
-        self._counts = Counts()
         if self._abandoned:
             # It hung in here, and whoever gave it up found no run to revoke.
             self._run = None
@@ -335,12 +335,12 @@ class BaseConnector:
         if not entries and cursor is None:
             self.logger.debug("No log entries to save.")
             return
+        set_aside = self._saved.get(QUARANTINE, 0)
         try:
             self._saving = True
             page = run.select(
                 entries if type(entries) is list else list(entries),
                 self._pointer_path(),
-        set_aside = self._saved.get(QUARANTINE, 0)
                 self.LOG_ORDER,
                 self._hasher(),
                 self.deduplicate_by_hash if self._overrides("deduplicate_by_hash") else None,
@@ -352,23 +352,18 @@ class BaseConnector:
             if page.rejected:
                 self._write_quarantine(page.rejected)
             run.commit(page, self.LOG_ORDER, cursor)
+            self._count(page, self._saved.get(QUARANTINE, 0) - set_aside)
             if page.encoded is not None and page.packed is not None:
                 page.encoded.shrink(page.packed)
             self._save_windows()
             self.finalize()
         except BaseException as err:
-            self._count(page, self._saved.get(QUARANTINE, 0) - set_aside)
             run.fail(err)
             raise
         finally:
             self._saving = False
             self._page = None
 
-    def process_and_write(self, entries: list[Any]) -> None:
-        """Run the processors and hand raw and processed entries to the outputs of the configuration."""
-        run = self._held()
-        streams = {
-            descriptor: getattr(stream, "value", stream) for descriptor, stream in self.configuration.outputs.items()
     def _count(self, page: Page, set_aside: int) -> None:
         counts = self._counts
         counts.pages += 1
@@ -376,6 +371,11 @@ class BaseConnector:
         counts.dropped += len(page.pointers) - len(page.kept)
         counts.quarantined += set_aside
 
+    def process_and_write(self, entries: list[Any]) -> None:
+        """Run the processors and hand raw and processed entries to the outputs of the configuration."""
+        run = self._held()
+        streams = {
+            descriptor: getattr(stream, "value", stream) for descriptor, stream in self.configuration.outputs.items()
         }
         processed: list[Any] = []
         rejected: list[tuple[Any, str]] = []
