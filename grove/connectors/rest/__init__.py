@@ -254,6 +254,8 @@ class RestConnector(BaseConnector):
         most = source.gather if given is None else given
         if any(map(self._overrides, _PAGE_BY_PAGE)):
             most = 1
+        if self.limit is not None:
+            most = min(most, self.limit)
         pointers_of = None if source.snapshot else self._pointer_path().pointers
         return Gathering(most, pointers_of, self._hasher() or _core.hash_entry)
 
@@ -267,11 +269,11 @@ class RestConnector(BaseConnector):
             headers=request.headers,
             json=request.body,
             error=(lambda answer: _error_in(source, answer)) if source.error is not None else None,
-            accept=expired,
+            accept=(*expired, *source.empty_statuses),
         )
         if response.status in expired:
             raise _CursorExpired(f"It answered status {response.status}: {response.excerpt()}")
-        data, entries = _read(source, response)
+        data, entries = ({}, []) if response.status in source.empty_statuses else _read(source, response)
         entries = self.prepare(entries, response)
         page = replace(walk.page(request, response, data, entries), size=len(response.body))
         since = walk.span[0]

@@ -47,8 +47,7 @@ class Gathering:
             return True
         if self._entries + len(page.entries) > self._most or self._size + page.size > MOST_BYTES:
             return False
-        # One without any pointer is refused by `save()`, which has to see it.
-        return self._pointers_of is None or not page.entries or any(self._pointers_of(page.entries))
+        return not self._is_alone(page)
 
     def add(self, page: Page) -> None:
         """Take in a page that fits."""
@@ -58,7 +57,9 @@ class Gathering:
 
     @property
     def full(self) -> bool:
-        """Whether one more page as large as the largest so far would be too much."""
+        """Whether there is no use in waiting: one more page as large as the largest so far would be too much."""
+        if self._is_alone(self._pages[-1]):
+            return True
         largest = max(len(page.entries) for page in self._pages)
         heaviest = max(page.size for page in self._pages)
         return self._entries + largest > self._most or self._size + heaviest > MOST_BYTES
@@ -75,6 +76,12 @@ class Gathering:
             return pages[0]
         cursors = [page.cursor for page in pages if page.cursor is not None]
         return Page(self._joined(pages), cursor=cursors[-1] if cursors else None)
+
+    def _is_alone(self, page: Page) -> bool:
+        """Whether a page is not to be saved with others: `save()` refuses one without any pointer, if it sees it."""
+        if self._most == 1:
+            return True
+        return bool(self._pointers_of is not None and page.entries and not any(self._pointers_of(page.entries)))
 
     @property
     def _entries(self) -> int:

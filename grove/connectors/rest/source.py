@@ -301,6 +301,9 @@ class Source(_Declared):
     error: Path | None = None
     """Anything true at this path is an error, whatever the status."""
 
+    empty_statuses: tuple[int, ...] = ()
+    """Statuses that say that there is nothing, and no next page either."""
+
     select: Path | None = None
     """What becomes of each entry; null leaves it out."""
 
