@@ -3,13 +3,14 @@
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable
 from concurrent.futures import Future
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from grove.constants import DEFAULT_CONFIG_FREQUENCY, DEFAULT_OPERATION, DEFAULT_RUN_TIMEOUT
 from grove.exceptions import DataFormatException
@@ -67,6 +68,40 @@ class OutputStream(StrEnum):
     processed = "processed"
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def _seconds(value: Any) -> Any:
+    """Seconds for a text such as "90s", "30m", "2h" or "1d"; everything else as it is."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value) if isinstance(value, str) else None
+    if found is None:
+        if isinstance(value, str):
+            raise ValueError("it has to be seconds, or a duration such as 30m, 2h or 1d")
+        return value
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*[smhd]?$"}]}),
+]
+
+
+class Expectation(BaseModel):
+    """What a stream is to bring; one that falls short is stale.
+
+    `newest_within`: its newest entry is no older than that, in seconds or as "2h". `entries_per_day`: at least so
+    many new entries in 24 hours.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    newest_within: Duration | None = None
+    entries_per_day: int | None = Field(default=None, gt=0)
+
+
 def _default_outputs() -> dict[str, OutputStream]:
     return {"logs": OutputStream.raw, "processed": OutputStream.processed}
 
@@ -89,6 +124,7 @@ class ConnectorConfig(_Document):
     frequency: int = Field(default=DEFAULT_CONFIG_FREQUENCY, gt=0)
     lookback: float = Field(default=0, ge=0, allow_inf_nan=False)
     run_timeout: float = Field(default=DEFAULT_RUN_TIMEOUT, gt=0, allow_inf_nan=False)
+    expect: Expectation = Field(default_factory=Expectation)
     processors: list[ProcessorConfig] = Field(default_factory=list)
     outputs: dict[str, OutputStream] = Field(default_factory=_default_outputs)
 
