@@ -73,9 +73,8 @@ def describe(name: str) -> dict[str, Any]:
     kind = plugin.load_class(name, PLUGIN_GROUP_CONNECTOR)
     about = inspect.getdoc(kind) or ""
     configuration = getattr(kind, "Configuration", ConnectorConfig)
-    described = inspect.getdoc(configuration) or ""
-    if configuration.__doc__ is not None and "`identity`" in described:
-        about += f"\n\n{described}"
+    if "`identity`" not in about:
+        about += f"\n\n{_about_identity(configuration)}"
     fields = _fields(configuration)
     if issubclass(kind, HttpJson):
         about += "\n\n" + (inspect.getdoc(inspect.getmodule(kind)) or "").partition("\n\n")[2]
@@ -96,6 +95,12 @@ def _summary(name: str) -> str:
         return f"cannot be loaded: {err}"
     text = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
     return text.partition(". ")[0].rstrip(".")
+
+
+def _about_identity(configuration: type[BaseModel]) -> str:
+    """What the fields of a vendor are: of the class, or the one it has in common with the vendor's other sources."""
+    documented = (base for base in configuration.__mro__ if "`identity`" in (base.__doc__ or ""))
+    return inspect.getdoc(next(documented, None)) or ""
 
 
 def _facts(kind: type[BaseConnector]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from grove.connectors.rest import RestConnector, Source, times
 from grove.helpers import clock
@@ -21,7 +21,7 @@ WRONG = "wr0ng-secret"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, taken apart; `query` and `form` have the last value of each name."""
+    """A request, taken apart; `query` and `form` have the last value of each name, `queries` all of them."""
 
     method: str
     path: str
@@ -29,6 +29,7 @@ class Asked:
     headers: dict[str, str]
     body: Any
     form: dict[str, str] = field(default_factory=dict)
+    queries: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ class Vendor:
         elif request.body:
             body = json.loads(request.body)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        asked = Asked(request.method, parts.path, query, request.headers, body, form)
+        queries = parse_qs(parts.query, keep_blank_values=True)
+        asked = Asked(request.method, parts.path, query, request.headers, body, form, queries)
         try:
             answer = self.token(asked)
             if answer is None:
@@ -188,4 +190,7 @@ def relocated(kind: type[RestConnector], url: str) -> type[RestConnector]:
             return Source.model_validate(moved(super().source().model_dump()))
 
     Relocated.__module__ = kind.__module__
+    for name, value in vars(kind).items():
+        if isinstance(value, str) and value.startswith("https://"):
+            setattr(Relocated, name, re.sub(r"https://[^/]+", url, value))
     return Relocated

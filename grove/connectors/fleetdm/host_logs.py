@@ -53,6 +53,8 @@ class Connector(RestConnector):
         entries_optional=True,
         rate_limit=RateLimited(default=1),
         pointer_format="%Y-%m-%d %H:%M:%S.%f+00:00",
+        # Other fields, such as `seen_time`, change from answer to answer.
+        unique="[id, software_updated_at]",
         trim=True,
     )
 
@@ -64,9 +66,3 @@ class Connector(RestConnector):
     def variables(self) -> dict[str, Any]:
         """`server`: `api_uri` without a slash at its end."""
         return {"server": self.fields.api_uri.rstrip("/")}
-
-    def hash_entry(self, entry: Any) -> str:
-        """By the host and the time of the update, as other fields, such as `seen_time`, change from run to run."""
-        if "id" in entry:
-            entry = {name: entry.get(name) for name in ("id", self.POINTER_PATH)}
-        return super().hash_entry(entry)

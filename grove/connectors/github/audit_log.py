@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from grove.connectors.github import _api
-from grove.connectors.rest import CHRONOLOGICAL, MINUTE, Link, RestConnector, Source
+from grove.connectors.rest import CHRONOLOGICAL, DelayedConfiguration, Link, RestConnector, Source
 
 
 class Connector(RestConnector):
@@ -24,12 +24,11 @@ class Connector(RestConnector):
     LOG_ORDER = CHRONOLOGICAL
     STREAM_FIELDS = ("scope", "fqdn")
 
-    class Configuration(_api.Configuration):
+    class Configuration(_api.Configuration, DelayedConfiguration):
         """The fields of a configuration document."""
 
         operation: Literal["all", "web", "git"] = "all"
         scope: Literal["orgs", "enterprises"] = Field("orgs", description="What `identity` names.")
-        delay: int = Field(0, ge=0, description="Minutes that entries are given to arrive in.")
 
     SOURCE = Source(
         url="https://{+root}/{scope}/{identity}/audit-log",
@@ -47,10 +46,6 @@ class Connector(RestConnector):
         pointer_format="epoch_ms",
         lookback=1,
     )
-
-    def source(self) -> Source:
-        """With the document's `delay`."""
-        return self.SOURCE.model_copy(update={"delay": float(self.fields.delay * MINUTE)})
 
     def variables(self) -> dict[str, Any]:
         """`root`."""

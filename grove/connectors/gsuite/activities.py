@@ -3,7 +3,14 @@
 from pydantic import Field, field_validator
 
 from grove.connectors.gsuite import _api
-from grove.connectors.rest import DAY, MINUTE, REVERSE_CHRONOLOGICAL, GoogleAuth, RestConnector, Source, Token
+from grove.connectors.rest import (
+    DAY,
+    REVERSE_CHRONOLOGICAL,
+    DelayedConfiguration,
+    RestConnector,
+    Source,
+    Token,
+)
 
 
 class Connector(RestConnector):
@@ -18,11 +25,10 @@ class Connector(RestConnector):
     POINTER_PATH = "id.time"
     LOG_ORDER = REVERSE_CHRONOLOGICAL
 
-    class Configuration(RestConnector.Configuration):
+    class Configuration(DelayedConfiguration):
         """The fields of a configuration document."""
 
         operation: str = Field(pattern=r"^[a-z_]+$", description="The application; there is no `all`.")
-        delay: int = Field(0, ge=0, description="Minutes that activities are given to arrive in.")
 
         @field_validator("operation")
         @classmethod
@@ -34,7 +40,7 @@ class Connector(RestConnector):
     SOURCE = Source(
         url="https://admin.googleapis.com/admin/reports/v1/activity/users/all/applications/{operation}",
         params={"startTime": "{since}", "endTime": "{until}", "maxResults": 1000},
-        auth=GoogleAuth(scopes=("https://www.googleapis.com/auth/admin.reports.audit.readonly",)),
+        auth=_api.auth("admin.reports.audit.readonly"),
         paging=Token(path="nextPageToken", param="pageToken"),
         entries="items",
         entries_optional=True,
@@ -43,7 +49,3 @@ class Connector(RestConnector):
         # What Gmail allows; the others do not mind.
         max_span=30 * DAY,
     )
-
-    def source(self) -> Source:
-        """With the document's `delay`."""
-        return self.SOURCE.model_copy(update={"delay": float(self.fields.delay * MINUTE)})

@@ -4,7 +4,15 @@ from typing import Any
 
 from pydantic import Field
 
-from grove.connectors.rest import CHRONOLOGICAL, MINUTE, OAuth2Auth, Offset, RateLimited, RestConnector, Source
+from grove.connectors.rest import (
+    CHRONOLOGICAL,
+    DelayedConfiguration,
+    OAuth2Auth,
+    Offset,
+    RateLimited,
+    RestConnector,
+    Source,
+)
 
 
 class Connector(RestConnector):
@@ -18,7 +26,7 @@ class Connector(RestConnector):
     POINTER_PATH = "requestTime"
     LOG_ORDER = CHRONOLOGICAL
 
-    class Configuration(RestConnector.Configuration):
+    class Configuration(DelayedConfiguration):
         """The fields of a configuration document."""
 
         base_url: str = Field(
@@ -27,7 +35,6 @@ class Connector(RestConnector):
         )
         client_id: str = Field(min_length=1, description="The API client's id.")
         client_secret: str = Field(min_length=1, repr=False, description="The API client's secret.")
-        delay: int = Field(0, ge=0, description="Minutes that activities are given to arrive in.")
 
     SOURCE = Source(
         url="https://{+host}/ccx/api/privacy/v1/{identity}/activityLogging",
@@ -40,10 +47,6 @@ class Connector(RestConnector):
         rate_limit=RateLimited(default=1),
         time_format="iso_us",
     )
-
-    def source(self) -> Source:
-        """With the document's `delay`."""
-        return self.SOURCE.model_copy(update={"delay": float(self.fields.delay * MINUTE)})
 
     def variables(self) -> dict[str, Any]:
         """`host`: `base_url` without its scheme."""

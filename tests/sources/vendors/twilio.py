@@ -1,17 +1,17 @@
-"""Twilio: user name and password, newest first, absolute links to the next page."""
+"""Twilio: user name and password, newest first, links to the next page, numbers on another host."""
 
 import base64
 from typing import Any
 from urllib.parse import urlencode
 
 from grove.connectors.rest import times
-from grove.connectors.twilio.monitor_events import Connector
+from grove.connectors.twilio.messages import Connector as Messages
+from grove.connectors.twilio.monitor_events import Connector as MonitorEvents
 
 from ..vendor import TOKEN, Answered, Asked, RefusedError, Vendor, moment, only
 
 
-class MonitorEventsVendor(Vendor):
-    connector = Connector
+class _Twilio(Vendor):
     document = {"identity": "AC1", "key": TOKEN}
     accounts = {("AC1", TOKEN), ("SK1", "s3cret-of-the-key")}
 
@@ -19,6 +19,18 @@ class MonitorEventsVendor(Vendor):
         allowed = {f"Basic {base64.b64encode(':'.join(pair).encode()).decode()}" for pair in self.accounts}
         if asked.headers.get("authorization") not in allowed:
             raise RefusedError(401, {"code": 20003, "message": "Authenticate"})
+
+    def page(self, asked: Asked, found: list[Any]) -> tuple[list[Any], str | None]:
+        """A page of what was found, and the address of the next one without its host."""
+        start = int(asked.query.get("PageToken", "0"))
+        end = start + min(int(asked.query["PageSize"]), 1000)
+        query = {name: value for name, value in asked.query.items() if name != "PageToken"}
+        link = f"{asked.path}?{urlencode({**query, 'PageToken': end})}"
+        return found[start:end], link if end < len(found) else None
+
+
+class MonitorEventsVendor(_Twilio):
+    connector = MonitorEvents
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         kind = "user.login" if number % 2 else "account.updated"
@@ -32,9 +44,54 @@ class MonitorEventsVendor(Vendor):
         assert asked.path == "/v1/Events"
         found = self.between(moment(asked.query["StartDate"]), newest_first=True)
         wanted = asked.query.get("EventType")
-        found = [entry for entry in found if wanted in (None, entry["event_type"])]
-        start = int(asked.query.get("PageToken", "0"))
-        end = start + min(int(asked.query["PageSize"]), 1000)
-        query = {name: value for name, value in asked.query.items() if name != "PageToken"}
-        link = f"{self.url}/v1/Events?{urlencode({**query, 'PageToken': end})}"
-        return Answered({"events": found[start:end], "meta": {"next_page_url": link if end < len(found) else None}})
+        events, link = self.page(asked, [entry for entry in found if wanted in (None, entry["event_type"])])
+        return Answered({"events": events, "meta": {"next_page_url": link and f"{self.url}{link}"}})
+
+
+class MessagesVendor(_Twilio):
+    connector = Messages
+    document = {**_Twilio.document, "lookup": False}
+    queued = 3
+    """Messages that wait to be sent, before all others."""
+
+    def entry(self, moment: int, number: int) -> dict[str, Any]:
+        at = times.written(moment, "%a, %d %b %Y %H:%M:%S +0000")
+        ours, theirs = "+15005550006", f"+6421555{number % 40:04}"
+        received = number % 2 == 0
+        return {
+            "sid": f"SM{number}",
+            "account_sid": "AC1",
+            "status": "received" if received else "delivered",
+            "from": theirs if received else ours,
+            "to": ours if received else theirs,
+            "date_sent": at,
+            "body": "Your code is 123456",
+            "price": "-0.00750",
+        }
+
+    def number_of(self, entry: dict[str, Any]) -> int:
+        return int(entry["sid"].removeprefix("SM"))
+
+    def answer(self, asked: Asked) -> Answered:
+        if asked.path.startswith("/v2/PhoneNumbers/"):
+            return self.looked_up(asked)
+        only(asked.query, "DateSent>!", "PageSize!", "PageToken")
+        assert asked.path == "/2010-04-01/Accounts/AC1/Messages.json"
+        waiting = [{**self.entry(0, -1), "status": "queued", "date_sent": None}] * self.queued
+        messages, link = self.page(asked, waiting + self.between(moment(asked.query["DateSent>"]), newest_first=True))
+        return Answered({"messages": messages, "next_page_uri": link})
+
+    def looked_up(self, asked: Asked) -> Answered:
+        """A carrier for each number but those that end with 7, which are none."""
+        only(asked.query, "Fields!")
+        number = asked.path.removeprefix("/v2/PhoneNumbers/")
+        if number.endswith("7"):
+            raise RefusedError(404, {"code": 20404})
+        line = {
+            "carrier_name": "One NZ",
+            "mobile_country_code": "530",
+            "mobile_network_code": "01",
+            "type": "mobile",
+            "error_code": None,
+        }
+        return Answered({"phone_number": number, "country_code": "NZ", "line_type_intelligence": line})
