@@ -1,18 +1,20 @@
-"""Collects every due stream once, each on its own, on a bounded pool of threads."""
+"""Collects streams once, each on its own, on a bounded pool of threads."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from grove.connectors import BaseConnector
 from grove.helpers import clock
 from grove.helpers.signals import Mailbox, Stop
+from grove.models import ConnectorConfig
 from grove.recovery import recover_unconfigured
-from grove.runtime import Documents, Handlers, Settings, load_documents, state_key
+from grove.runtime import Documents, Handlers, Settings, is_due, load_documents, state_key
 from grove.workers import GRACE, OUTCOMES, PATROL, Attempt, Workers
 
 __all__ = [
@@ -32,13 +34,20 @@ EXIT_FAILED = 1
 EXIT_LOCKED = 75
 EXIT_CONFIGURATION = 78
 
+# Seconds between two looks of whoever watches.
+_TICK = 0.2
+
 
 @dataclass(slots=True)
 class Report:
-    """What became of every stream, by name, and what was wrong with the documents."""
+    """What became of every stream, by name, and what was wrong with the documents.
+
+    `attempts` are those that have ended, in that order; one that had to be abandoned is not among them.
+    """
 
     problems: list[str] = field(default_factory=list)
     streams: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    attempts: list[Attempt] = field(default_factory=list)
 
     def count(self, outcome: str) -> int:
         """How many streams ended as `outcome`."""
@@ -49,6 +58,7 @@ class Report:
         if attempt.outcome == "not_due":
             logger.info("The stream is not due yet.", extra={**attempt.about, "frequency": attempt.config.frequency})
         self.streams[attempt.outcome].append(attempt.config.name)
+        self.attempts.append(attempt)
         if attempt.misconfigured:
             self.problems.append(attempt.error)
 
@@ -64,8 +74,17 @@ class Report:
         return EXIT_OK
 
 
+def _unwatched(active: Sequence[Attempt], report: Report) -> None:
+    """Nobody looks."""
+
+
 class Collector:
-    """Collects every due stream once. `leave` is called with the exit code where threads have to be left behind."""
+    """Collects every due stream once. `leave` is called with the exit code where threads have to be left behind.
+
+    `handlers` stand in for those that the settings name, and whatever else they hold is left alone then. `due` decides
+    which streams are to run, `ready` is called with each connector before it does, and `watch` several times a second
+    with the attempts that have not ended and the report as it is by then.
+    """
 
     def __init__(
         self,
@@ -73,30 +92,43 @@ class Collector:
         settings: Settings | None = None,
         mailbox: Mailbox | None = None,
         leave: Callable[[int], Any] = os._exit,
+        *,
+        handlers: Handlers | None = None,
+        due: Callable[[BaseConnector], bool] = is_due,
+        ready: Callable[[BaseConnector], None] | None = None,
+        watch: Callable[[Sequence[Attempt], Report], None] = _unwatched,
     ) -> None:
         self._context = context
         self._settings = settings or Settings.read()
         self._mailbox = mailbox or Mailbox()
         self._leave = leave
+        self._handlers = handlers
+        self._due = due
+        self._ready = ready
+        self._watch = watch
 
-    def run(self, documents: Documents) -> Report:
+    def run(self, documents: Documents, chosen: Sequence[ConnectorConfig] | None = None) -> Report:
         """Collect, and say how it went. One stream's failure never concerns another.
+
+        `chosen` are those of the documents that are to be collected; all of them where it is not given.
 
         After a request to stop, streams end at their next page. Where some do not within `GRACE` seconds, or where
         all that is left hangs, their leases are given back and the process ends from here.
         ConfigurationException or AccessException where the cache or the output cannot be used.
         """
         report = Report(problems=list(documents.problems))
-        streams = documents.streams
+        streams = documents.streams if chosen is None else chosen
         if not streams:
             logger.warning("There is nothing to collect: no enabled configuration document was found.")
             return report
-        handlers = Handlers(self._settings)
-        configured = {state_key(config) for config in streams}
-        recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
+        handlers = self._handlers
+        if handlers is None:
+            handlers = Handlers(self._settings)
+            configured = {state_key(config) for config in documents.streams}
+            recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
         workers = Workers(min(self._settings.workers, len(streams)), self._context, handlers, self._mailbox.send)
         for config in streams:
-            workers.submit(Attempt(config))
+            workers.submit(self._attempt(config))
         complete = self._wait(workers, len(streams), report)
         if not complete:
             _abandon(workers, report)
@@ -113,11 +145,19 @@ class Collector:
             self._leave(report.exit_code)
         return report
 
+    def _attempt(self, config: ConnectorConfig) -> Attempt:
+        attempt = Attempt(config, due=self._due)
+        if self._ready is not None:
+            attempt.ready = self._ready
+        return attempt
+
     def _wait(self, workers: Workers, left: int, report: Report) -> bool:
         """Whether all `left` streams have ended; otherwise some never will."""
         deadline: float | None = None
+        pause = PATROL if self._watch is _unwatched else _TICK
         while left:
-            patience = PATROL if deadline is None else deadline - clock.monotonic()
+            self._watch(workers.active, report)
+            patience = pause if deadline is None else deadline - clock.monotonic()
             message = self._mailbox.receive(max(0.0, patience))
             if isinstance(message, Attempt):
                 left -= 1

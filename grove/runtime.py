@@ -203,17 +203,31 @@ def keys_itself(config: ConnectorConfig) -> bool:
 # --- one stream ---
 
 
-class Handlers:
-    """What all streams of a process share: the cache, the output, and the secret store if one is used."""
+def open_cache(settings: Settings) -> BaseCache:
+    """The cache that the settings name, ready for use. Errors are its own."""
+    cache: BaseCache = plugin.load_handler(settings.cache, PLUGIN_GROUP_CACHE)
+    cache.setup()
+    return cache
 
-    def __init__(self, settings: Settings) -> None:
+
+def _open_output(settings: Settings) -> BaseOutput:
+    output = load_output(settings.output)
+    output.setup()
+    return output
+
+
+class Handlers:
+    """What all streams of a process share: the cache, the output, and the secret store if one is used.
+
+    A `cache` and an `output` that are set up already stand in for those that the settings name.
+    """
+
+    def __init__(self, settings: Settings, cache: BaseCache | None = None, output: BaseOutput | None = None) -> None:
         self._secret_name = settings.secret
         self._secret: BaseSecret | None = None
         self._lock = threading.Lock()
-        self.cache: BaseCache = plugin.load_handler(settings.cache, PLUGIN_GROUP_CACHE)
-        self.cache.setup()
-        self.output: BaseOutput = load_output(settings.output)
-        self.output.setup()
+        self.cache = cache if cache is not None else open_cache(settings)
+        self.output = output if output is not None else _open_output(settings)
         # What is loaded by now stays. Left out of its rounds, the garbage collector no longer stops pages for it.
         gc.freeze()
 

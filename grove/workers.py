@@ -39,22 +39,28 @@ GRACE_UNLOCK = 1.5
 PATROL = 1.0
 
 
+def _as_it_is(connector: BaseConnector) -> None:
+    """What most connectors need before they run: nothing."""
+
+
 @dataclass(eq=False, slots=True)
 class Attempt:
     """One run of one stream, from its place in the queue to its outcome (one of OUTCOMES).
 
     `key` is whatever the caller knows the stream by, and `due` decides whether it is to run at all. Its connector
-    exists once its secrets have been fetched. `began` is on the monotonic clock, None before a worker has it in hand.
+    exists once its secrets have been fetched; then `ready` is called with it, before it runs. `began` is on the
+    monotonic clock, None before a worker has it in hand.
 
     What is known in the end: `failure` holds whatever went wrong, in words in `error`, and `misconfigured` says that
-    it is the document. `entries` were delivered, to the output descriptor that got the most. `ran` is when the run
-    began, as the cache has it now, None where it did not get so far. `until` is when the source wants to be asked
-    again, and `expires_in` when the lock may be over of a stream that is locked elsewhere, in seconds.
+    it is the document. `entries` were delivered, to the output descriptor that got the most, in so many `seconds`.
+    `ran` is when the run began, as the cache has it now, None where it did not get so far. `until` is when the source
+    wants to be asked again, and `expires_in` when a lock that is held elsewhere may be over, in seconds.
     """
 
     config: ConnectorConfig
     key: Hashable = None
     due: Callable[[BaseConnector], bool] = is_due
+    ready: Callable[[BaseConnector], None] = _as_it_is
     stopping: threading.Event = field(default_factory=threading.Event)
     began: float | None = None
     connector: BaseConnector | None = None
@@ -64,6 +70,7 @@ class Attempt:
     misconfigured: bool = False
     error: str = ""
     entries: int = 0
+    seconds: float = 0.0
     ran: datetime | None = None
     until: datetime | None = None
     expires_in: float = 0.0
@@ -202,6 +209,7 @@ class Workers:
         connector.stopping = attempt.stopping
         if not self._hold(attempt, connector):
             return "stopped"
+        attempt.ready(connector)
         connector.run()
         # A plug-in with a `run()` of its own says nothing, and has raised nothing.
         return connector.outcome or "succeeded"
@@ -216,6 +224,8 @@ class Workers:
 def _conclude(attempt: Attempt) -> None:
     """Find out how it went."""
     connector, raised = attempt.connector, attempt.failure
+    if attempt.began is not None:
+        attempt.seconds = clock.monotonic() - attempt.began
     if connector is not None:
         attempt.entries = max(connector._saved.values(), default=0)
         attempt.failure = connector.failure if raised is None else raised

@@ -11,7 +11,7 @@ from grove.__about__ import __version__
 # name -> (where the command is, what it does). Commands are imported when they are used, so that `--help`
 # is quick.
 _COMMANDS = {
-    "run": ("grove.cli.run:run", "Collect every stream that is due, once (the same as no command at all)."),
+    "run": ("grove.cli.run:run", "Collect streams once: what is due, or what is named."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
     "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
     "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),

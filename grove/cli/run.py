@@ -1,18 +1,116 @@
-"""`grove run`: collect every due stream once."""
+"""`grove run`: collect streams once; what is due, or what is named, for good or as a rehearsal."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+from grove.cli._documents import choose, complete_documents
 from grove.helpers.signals import Mailbox
 
+if TYPE_CHECKING:
+    from grove.connectors import BaseConnector
 
-@click.command()
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the command line asks for."""
+
+    names: tuple[str, ...]
+    everything: bool
+    dry_run: bool
+    limit: int | None
+    as_json: bool
+    debug: bool
+
+
+@click.command(
+    epilog=(
+        "On a terminal, progress and a summary go to stderr, and warnings and errors are lines to read. Elsewhere logs "
+        "are JSON on stderr, and nothing else is said. Exit codes are those of `grove`."
+    )
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_documents)
+@click.option("--all", "everything", is_flag=True, help="Also streams that are not due yet.")
+@click.option("--dry-run", is_flag=True, help="Deliver nothing and move nothing; say what would have come.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop a stream after the page with which it has N entries; the next run goes on from there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
 @click.pass_context
-def run(ctx: click.Context) -> int:
-    """Collect every stream that is due, once."""
+def run(
+    ctx: click.Context, names: tuple[str, ...], everything: bool, dry_run: bool, limit: int | None, as_json: bool
+) -> int:
+    """Collect streams once.
+
+    Without a NAME, every stream that is due is collected, as by `grove` alone. A stream that is named (the `name` of
+    its document) is collected whether it is due or not.
+    """
     debug = bool((ctx.find_root().obj or {}).get("debug"))
+    wanted = _Wanted(names, everything or bool(names), dry_run, limit, as_json, debug)
     mailbox = Mailbox()
     with mailbox.signals():
         # Only now: a request to stop is heard while this takes its time.
-        from grove.entrypoints import local_process
+        from grove.entrypoints import base, local_process
 
-        return local_process.entrypoint(debug, mailbox)
+        context = local_process.runtime_information()
+        return base.guarded(lambda: _collect(wanted, context, mailbox), context, debug, passing=(click.UsageError,))
+
+
+def _collect(wanted: _Wanted, context: dict[str, str], mailbox: Mailbox) -> int:
+    """Collect what is wanted, say how it went, and return the exit code. Errors as `Collector.run()`."""
+    from grove.cli._rehearsal import rehearsal
+    from grove.cli._report import facts, show, watching
+    from grove.cli._terminal import Progress, log_for_people, print_json
+    from grove.oneshot import Collector
+    from grove.runtime import Settings, is_due, load_documents
+
+    settings = Settings.read()
+    to_stdout = "local_stdout" in settings.output and not wanted.dry_run
+    if wanted.as_json and to_stdout:
+        raise click.UsageError(
+            "With --json, stdout is for the report, and GROVE_OUTPUT_HANDLER sends entries there. Use another output, "
+            "or --dry-run."
+        )
+    progress = Progress(beside=to_stdout)
+    if sys.stderr.isatty() and not wanted.debug:
+        log_for_people(progress)
+    documents = load_documents(settings)
+    chosen = choose(documents, wanted.names)
+    handlers, nowhere = rehearsal(settings) if wanted.dry_run else (None, None)
+
+    def ready(connector: BaseConnector) -> None:
+        connector.limit = wanted.limit
+
+    collector = Collector(
+        context,
+        settings,
+        mailbox,
+        handlers=handlers,
+        due=(lambda connector: True) if wanted.everything else is_due,
+        ready=ready,
+        watch=watching(progress, len(chosen)),
+    )
+    try:
+        report = collector.run(documents, chosen)
+    finally:
+        progress.clear()
+    streams = [facts(attempt, wanted.limit, nowhere) for attempt in report.attempts]
+    if wanted.as_json:
+        print_json(
+            {
+                "dry_run": wanted.dry_run,
+                "exit_code": report.exit_code,
+                "problems": report.problems,
+                "streams": streams,
+            }
+        )
+    elif streams and (wanted.dry_run or sys.stderr.isatty()):
+        show(streams, sys.stdout if wanted.dry_run else sys.stderr)
+    return report.exit_code

@@ -77,6 +77,7 @@ class BaseConnector:
 
     `config` is the stream's document and `context` the runtime's description, copied into every entry.
     `cache` and `output` replace the handlers that GROVE_CACHE_HANDLER and GROVE_OUTPUT_HANDLER name.
+    A run stops after the page with which it has delivered `limit` entries, where that is set.
     ConfigurationException where a handler, a processor or a setting is unusable.
     """
 
@@ -121,6 +122,7 @@ class BaseConnector:
         }
         self.logger = _BoundLogger(logging.getLogger(self.kind), self.log_context)
         self.stopping = threading.Event()
+        self.limit: int | None = None
         self.outcome = ""
         self.failure: BaseException | None = None
         self.history: History | None = None
@@ -241,7 +243,10 @@ class BaseConnector:
     def wait(self, seconds: float) -> None:
         """Wait that long, or until the process is asked to stop; StoppedError then."""
         if self.stopping.wait(seconds):
-            raise StoppedError(f"Stream {self.name} was asked to stop.")
+            raise self._stopped()
+
+    def _stopped(self) -> StoppedError:
+        return StoppedError(f"Stream {self.name} was asked to stop.")
 
     # --- the lease ---
 
@@ -328,7 +333,7 @@ class BaseConnector:
         the page is then not committed, and neither is any later one of this run.
         """
         if self.stopping.is_set():
-            raise StoppedError(f"Stream {self.name} was asked to stop.")
+            raise self._stopped()
         run = self._held()
         run.check()
         run.touch()
@@ -372,7 +377,12 @@ class BaseConnector:
         counts.quarantined += set_aside
 
     def process_and_write(self, entries: list[Any]) -> None:
-        """Run the processors and hand raw and processed entries to the outputs of the configuration."""
+        """Run the processors and hand raw and processed entries to the outputs of the configuration.
+
+        Errors as `save()`, which calls this for what is new.
+        """
+        if not self._saving and self.stopping.is_set():
+            raise self._stopped()
         run = self._held()
         streams = {
             descriptor: getattr(stream, "value", stream) for descriptor, stream in self.configuration.outputs.items()
@@ -395,6 +405,9 @@ class BaseConnector:
         self._part += 1
         if not self._saving:
             run.commit(None, self.LOG_ORDER, None)
+        if self.limit is not None and max(self._saved.values(), default=0) >= self.limit:
+            # This page is committed yet, and none after it.
+            self.stopping.set()
 
     def _payload(self, data: list[Any]) -> bytes:
         metadata = self.metadata()

@@ -21,14 +21,18 @@ def entrypoint(context: dict[str, str], mailbox: Mailbox | None = None) -> int:
     return collect_once(context, mailbox)
 
 
-def guarded(work: Callable[[], int], context: dict[str, str], debug: bool) -> int:
+def guarded(
+    work: Callable[[], int], context: dict[str, str], debug: bool, passing: tuple[type[Exception], ...] = ()
+) -> int:
     """Do `work` with logs on stderr, and return its exit code, or that of the error which ended it.
 
-    `debug` logs everything, and shows where such an error comes from.
+    `debug` logs everything, and shows where such an error comes from. Errors of the types `passing` are the caller's.
     """
     try:
         configure_logging(context, "DEBUG" if debug else None)
         return work()
+    except passing:
+        raise
     except ConfigurationException as err:
         return _fail("Grove is not configured correctly.", err, EXIT_CONFIGURATION, debug)
     except GroveException as err:

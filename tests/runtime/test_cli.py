@@ -36,7 +36,7 @@ def test_help(option: str) -> None:
         assert f"  {command}  " in text
 
 
-@pytest.mark.parametrize("arguments", [["--no-such-option"], ["no-such-command"], ["run", "surplus"]])
+@pytest.mark.parametrize("arguments", [["--no-such-option"], ["no-such-command"], ["run", "--surplus"]])
 def test_wrong_usage(arguments: list[str]) -> None:
     result = run(*arguments, expected=2)
     assert "Usage: grove" in result.stderr

@@ -1,0 +1,237 @@
+"""`grove run`: names, rehearsals and limits, what a pipe and a terminal get to see, and what goes wrong in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grove.testing.practice import PracticeAPI
+from grove.testing.practice_faults import rate_limited, status
+from tests.cli.shell import Shell
+
+
+def state_of(shell: Shell) -> dict[str, str]:
+    """Every fact that the cache holds."""
+    from grove.caches.local_lmdb import Handler
+
+    cache = Handler(shell.root / "state")
+    return {f"{key.pk} {key.sk}": value for key, value in cache.scan("")}
+
+
+# --- names ---
+
+
+def test_a_name_chooses_a_stream(shell: Shell) -> None:
+    shell.document("one")
+    shell.document("two")
+    done = shell.run("run", "two", "--json")
+    assert done.code == 0, done.err
+    assert [stream["name"] for stream in done.json["streams"]] == ["two"]
+    assert {entry["_grove"]["identity"] for entry in shell.delivered} == {"two"}
+
+
+def test_what_is_named_is_collected_whether_it_is_due_or_not(shell: Shell) -> None:
+    shell.document("beat")
+    shell.document("other")
+
+    def outcomes(*arguments: str) -> dict[str, str]:
+        done = shell.run("run", *arguments, "--json")
+        return {stream["name"]: stream["outcome"] for stream in done.json["streams"]}
+
+    assert outcomes() == {"beat": "succeeded", "other": "succeeded"}
+    assert outcomes() == {"beat": "not_due", "other": "not_due"}
+    assert outcomes("beat") == {"beat": "succeeded"}
+    assert outcomes("--all") == {"beat": "succeeded", "other": "succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("prctice", "Did you mean 'practice'?"), ("zzz", "There are 'other', 'practice'.")]
+)
+def test_an_unknown_name_is_wrong_usage(shell: Shell, name: str, hint: str) -> None:
+    shell.document("practice")
+    shell.document("other")
+    (shell.root / "conf" / "broken.json").write_text("{")
+    done = shell.run("run", "practice", name)
+    assert (done.code, done.out) == (2, "")
+    assert f"There is no enabled document called '{name}'. {hint}" in done.err
+    assert "1 cannot be used: see `grove validate`." in done.err
+    assert shell.delivered == []
+
+
+def test_streams_that_were_not_named_are_not_recovered_as_if_nobody_collected_them(shell: Shell) -> None:
+    shell.document("one")
+    shell.document("two")
+    assert shell.run("run").code == 0
+    done = shell.run("run", "one")
+    assert "no longer configured" not in done.err
+
+
+# --- rehearsals ---
+
+
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+def test_a_rehearsal_says_what_would_come_and_changes_nothing(shell: Shell, order: Any) -> None:
+    with PracticeAPI(250, order=order) as api:
+        shell.collects(api)
+        first, last = (api.offered[index]["at"] for index in ((0, -1) if order == "oldest_first" else (-1, 0)))
+        done = shell.run("run", "--dry-run", "--json")
+        (stream,) = done.json["streams"]
+        assert (done.code, done.json["dry_run"], stream["entries"]) == (0, True, 250)
+        assert (stream["first_pointer"], stream["last_pointer"]) == (first, last)
+        assert list((shell.root / "out").iterdir()) == []
+        assert not (shell.root / "state").exists()
+
+        assert shell.run("run").code == 0
+        api.offer(7)
+        before = state_of(shell)
+        stream = shell.run("run", "practice", "--dry-run", "--json").json["streams"][0]
+        assert stream["entries"] == 7
+        assert state_of(shell) == before
+        assert len(shell.delivered) == 250
+        assert shell.run("run", "practice").code == 0
+        assert api.compare(shell.delivered).exact
+
+
+def test_a_rehearsal_needs_no_output_and_minds_no_other_run(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    shell.document("other")
+    api.fault(2, rate_limited(30))
+    running = shell.start("run", "practice")
+    try:
+        # Its lease is held for as long as the source wants it to wait.
+        while len(api.requests) < 2:
+            assert running.poll() is None
+        done = shell.run("run", "--dry-run", "--json", "practice", GROVE_OUTPUT_LOCAL_FILE_PATH="/nowhere")
+        assert done.json["streams"][0]["outcome"] == "succeeded", done.err
+        locked = shell.run("run", "practice", "--json")
+        assert (locked.code, locked.json["streams"][0]["outcome"]) == (75, "locked")
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def test_a_rehearsal_goes_through_the_processors_and_sets_aside_what_fails(shell: Shell, api: PracticeAPI) -> None:
+    broken = {"name": "split", "processor": "split_path", "source": "id"}
+    shell.collects(api, processors=[broken], outputs={"logs": "raw", "processed": "processed"})
+    (stream,) = shell.run("run", "--dry-run", "--json").json["streams"]
+    assert stream["entries"] == 250
+
+
+# --- limits ---
+
+
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+def test_a_limit_ends_a_stream_after_a_whole_page(shell: Shell, order: Any) -> None:
+    with PracticeAPI(450, order=order) as api:
+        shell.collects(api)
+        done = shell.run("run", "--limit", "101", "--json")
+        (stream,) = done.json["streams"]
+        assert (done.code, stream["outcome"], stream["entries"], stream["limit_reached"]) == (0, "stopped", 200, True)
+        assert len(shell.delivered) == 200
+        # The next run goes on from there, and is due at once.
+        (stream,) = shell.run("run", "--json").json["streams"]
+        assert (stream["outcome"], stream["entries"], stream["limit_reached"]) == ("succeeded", 250, False)
+        assert api.compare(shell.delivered).exact
+
+
+def test_a_limit_holds_for_a_list_that_is_delivered_whole(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api, snapshot=True, params={})
+    (stream,) = shell.run("run", "--limit", "100", "--json").json["streams"]
+    assert (stream["outcome"], stream["entries"]) == ("stopped", 100)
+    assert len(shell.delivered) == 100
+
+
+def test_a_limit_that_is_not_reached_is_none(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    (stream,) = shell.run("run", "--limit", "1000", "--json").json["streams"]
+    assert (stream["outcome"], stream["entries"], stream["limit_reached"]) == ("succeeded", 250, False)
+
+
+# --- what is said ---
+
+
+def test_the_report_for_programs(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    api.fault(2, status(403, b"no"))
+    done = shell.run("run", "--json")
+    (stream,) = done.json["streams"]
+    assert (done.code, done.json["exit_code"], done.json["problems"]) == (1, 1, [])
+    assert stream.pop("seconds") > 0
+    assert "answered status 403, saying: no" in stream.pop("error")
+    assert stream == {
+        "name": "practice",
+        "connector": "http_json",
+        "identity": "practice",
+        "operation": "all",
+        "outcome": "failed",
+        "entries": 100,
+        "quarantined": 0,
+        "limit_reached": False,
+        "pointer": api.offered[99]["at"],
+    }
+
+
+def test_a_report_and_entries_do_not_share_stdout(shell: Shell) -> None:
+    shell.document("beat")
+    done = shell.run("run", "--json", GROVE_OUTPUT_HANDLER="local_stdout")
+    assert (done.code, done.out) == (2, "")
+    assert "stdout is for the report" in done.err
+    assert shell.run("run", "--json", "--dry-run", GROVE_OUTPUT_HANDLER="local_stdout").json["exit_code"] == 0
+
+
+def test_a_pipe_hears_nothing_but_logs(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    done = shell.run("run")
+    assert done.out == ""
+    assert all(json.loads(line)["level"] == "INFO" for line in done.err.splitlines())
+
+
+def test_a_terminal_shows_progress_and_a_summary(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    shell.document("beat")
+    done = shell.terminal("run")
+    assert done.code == 0
+    assert "0 of 2 streams done" in done.out
+    lines = done.plain.splitlines()
+    assert [line.split() for line in lines] == [
+        ["stream", "outcome", "entries", "pointer", "time"],
+        ["beat", "succeeded", "1", *lines[1].split()[3:]],
+        ["practice", "succeeded", "250", api.offered[-1]["at"], *lines[2].split()[4:]],
+    ]
+    assert "\x1b[32msucceeded\x1b[0m" in done.out
+    again = shell.terminal("run", NO_COLOR="1")
+    assert "2 not due yet. To collect one now: grove run beat" in again.plain
+    assert "\x1b[9" not in again.out
+
+
+def test_a_terminal_that_gets_the_entries_has_no_progress_between_them(shell: Shell) -> None:
+    shell.document("beat")
+    done = shell.terminal("run", GROVE_OUTPUT_HANDLER="local_stdout")
+    assert done.code == 0
+    assert "streams done" not in done.out
+    assert len([line for line in done.plain.splitlines() if line.startswith("{")]) == 1
+
+
+def test_a_terminal_says_what_failed_and_what_to_do(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api, key="wrong-token")
+    done = shell.terminal("run")
+    assert done.code == 1
+    (error,) = (line for line in done.plain.splitlines() if line.startswith("error: "))
+    assert "practice: Collection did not complete. GET" in error
+    assert "answered status 401" in error
+    assert "Check that the credentials are complete, in force, and of this tenant." in error
+    assert "Next: grove check practice" in done.plain
+    assert "wrong-token" not in done.out
+    assert "Traceback" not in done.out
+
+
+def test_debug_shows_everything(shell: Shell) -> None:
+    shell.document("beat")
+    done = shell.terminal("--debug", "run")
+    assert '"level":"INFO"' in done.plain
+
+
+def test_bare_grove_is_run(shell: Shell, tmp_path: Path) -> None:
+    shell.document("beat")
+    assert shell.terminal().plain.splitlines()[1].split()[:3] == ["beat", "succeeded", "1"]
