@@ -292,7 +292,8 @@ class Manifests:
     def _segment(self, chain: str, line: int) -> str:
         """The path of lines from `line` on, below the root of an output."""
         folders = f"{FOLDER}/{safe_component(self.connector)}/{safe_component(self.identity)}"
-        return f"{folders}/{safe_component(self.operation)}-{chain}.{line:09d}{SUFFIX}"
+        # Never the name of what another commit has written, also where the cache was set back since.
+        return f"{folders}/{safe_component(self.operation)}-{chain}.{line:09d}-{secrets.token_hex(4)}{SUFFIX}"
 
     def write(self) -> None:
         """The commit is durable: write its lines to their place. Errors are those of the output."""

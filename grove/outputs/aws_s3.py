@@ -67,7 +67,10 @@ class Handler(BaseOutput):
     SCOPE: ClassVar[str | None] = "shared"
 
     class Configuration(BaseOutput.Configuration):
-        """GROVE_OUTPUT_AWS_S3_BUCKET and the rest; `endpoint_url` is another maker's S3."""
+        """GROVE_OUTPUT_AWS_S3_BUCKET and the rest; `endpoint_url` is another maker's S3.
+
+        `manifest`: whether what is delivered is recorded in manifests, for one more request with each page.
+        """
 
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
@@ -75,6 +78,7 @@ class Handler(BaseOutput):
         bucket_region: str | None = None
         endpoint_url: str | None = None
         assume_role_arn: str | None = None
+        manifest: bool = False
         aws_access_key_id: str | None = None
         aws_secret_access_key: SecretStr | None = None
         aws_session_token: SecretStr | None = None
@@ -119,7 +123,6 @@ class Handler(BaseOutput):
             "blake3": digest,
         }
         try:
-            md5 = hashlib.md5(data, usedforsecurity=False).digest()
             part = self._call(
                 "upload_part",
                 bucket,
@@ -127,7 +130,7 @@ class Handler(BaseOutput):
                 UploadId=upload,
                 PartNumber=1,
                 Body=data,
-                ContentMD5=base64.b64encode(md5).decode(),
+                ContentMD5=_md5(data),
             )
         except AccessException:
             with contextlib.suppress(AccessException):
@@ -188,17 +191,20 @@ class Handler(BaseOutput):
             )
         except RequestError as err:
             if err.code == "NotImplemented" and condition:
-                self._conditional = False
-                self.logger.warning(
-                    "This S3 knows no conditional writes. Objects have names of their own all the same, so nothing is "
-                    "overwritten unless somebody else writes to those names.",
-                    extra={"bucket": staged["bucket"]},
-                )
+                self._without_conditions(staged["bucket"])
                 return self._complete(staged)
             if err.code in (_GONE, _TAKEN, _CONFLICT):
                 return err
             raise
         return None
+
+    def _without_conditions(self, bucket: str) -> None:
+        self._conditional = False
+        self.logger.warning(
+            "This S3 knows no conditional writes. Objects have names of their own all the same, so nothing is "
+            "overwritten unless somebody else writes to those names.",
+            extra={"bucket": bucket},
+        )
 
     def _is_staged(self, staged: dict[str, Any]) -> bool:
         """Whether the upload is there, to be completed or aborted."""
@@ -261,6 +267,49 @@ class Handler(BaseOutput):
                 return
             markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
+    # --- the manifest: an object for the lines of each commit ---
+
+    @property
+    def keeps_manifest(self) -> bool:
+        """As GROVE_OUTPUT_AWS_S3_MANIFEST says."""
+        return bool(self.config.manifest)
+
+    def manifest_home(self) -> str:
+        """The bucket."""
+        return str(self.config.bucket)
+
+    def manifest_place(self, name: str, home: str) -> dict[str, Any]:
+        """An object of its own."""
+        return {"home": home, "bucket": home, "key": name}
+
+    def manifest_size(self, place: dict[str, Any]) -> int | None:
+        """None: objects do not grow."""
+        return None
+
+    def write_manifest(self, place: dict[str, Any], offset: int, lines: bytes) -> None:
+        """Put the object, unless it is there. RequestError where that fails."""
+        attempt = 1
+        while True:
+            condition = {"IfNoneMatch": "*"} if self._conditional else {}
+            try:
+                self._call("put_object", place["bucket"], place["key"], Body=lines, ContentMD5=_md5(lines), **condition)
+            except RequestError as err:
+                if err.code == _TAKEN:
+                    # Its name is used for these lines only: another attempt has written them.
+                    return
+                if err.code == "NotImplemented" and condition:
+                    self._without_conditions(place["bucket"])
+                    continue
+                if err.code != _CONFLICT or attempt == ATTEMPTS:
+                    raise
+                sleep(2.0 ** (attempt - 2))
+                attempt += 1
+            else:
+                return
+
+    def sync_manifest(self, place: dict[str, Any]) -> None:
+        """Nothing: an object is durable."""
+
     # --- for callers that commit nothing ---
 
     def submit(
@@ -314,6 +363,11 @@ def _keys(config: Any) -> aws.Keys | None:
     register_secret(secret)
     register_secret(token)
     return aws.Keys(config.aws_access_key_id, secret, token or None)
+
+
+def _md5(data: bytes) -> str:
+    """The checksum by which S3 sees whether `data` has arrived as it was sent."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 def _temporary(key: str, upload: str) -> str:
