@@ -34,7 +34,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What is sent back, as JSON."""
+    """What is sent back: bytes as they are, anything else as JSON."""
 
     body: Any
     status: int = 200
@@ -136,6 +136,8 @@ class Vendor:
         body = None
         if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             form = dict(parse_qsl(request.body.decode()))
+        elif "xml" in request.headers.get("content-type", ""):
+            body = request.body.decode()
         elif request.body:
             body = json.loads(request.body)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -151,7 +153,8 @@ class Vendor:
                 answer = self.answer(asked)
         except RefusedError as err:
             answer = err.answer
-        return reply(json.dumps(answer.body).encode(), answer.status, answer.headers)
+        sent = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        return reply(sent, answer.status, answer.headers)
 
 
 def only(given: dict[str, Any], *names: str) -> None:

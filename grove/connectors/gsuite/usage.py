@@ -13,11 +13,10 @@ from grove.connectors.rest.paging import Page
 from grove.helpers import clock
 from grove.http import Client, Response
 
-# Whose reports they are, in their address.
-_OF = {
-    "customerUsageReports": "",
-    "userUsageReports": "users/all/",
-    "entityUsageReports": "{entity_type}/all/",
+_PLACES = {
+    "customerUsageReports": "dates",
+    "userUsageReports": "users/all/dates",
+    "entityUsageReports": "{entity_type}/all/dates",
 }
 
 _DAY = DAY * times.SECOND
@@ -60,7 +59,7 @@ class Connector(RestConnector):
             return self
 
     SOURCE = Source(
-        url="https://admin.googleapis.com/admin/reports/v1/usage/{+whose}dates/{since}",
+        url="https://admin.googleapis.com/admin/reports/v1/usage/{+reports}/{since}",
         params={"maxResults": "{page_size}"},
         auth=_api.auth("admin.reports.usage.readonly"),
         paging=Token(path="nextPageToken", param="pageToken"),
@@ -73,9 +72,10 @@ class Connector(RestConnector):
     )
 
     def variables(self) -> dict[str, Any]:
-        """`whose` the reports are, and `page_size`, which a report of the whole account does not have."""
-        whose = _OF[self.fields.usage_report_type].format(entity_type=self.fields.entity_type)
-        return {"whose": whose, "page_size": 1000 if whose else None}
+        """Where the `reports` are, and `page_size`, which a report of the whole account does not have."""
+        kind = self.fields.usage_report_type
+        reports = _PLACES[kind].format(entity_type=self.fields.entity_type)
+        return {"reports": reports, "page_size": None if kind == "customerUsageReports" else 1000}
 
     def collect(self) -> None:
         """Ask for one day after the other, up to the first one that is not final.

@@ -38,8 +38,6 @@ class Connector(_tickets.TicketsConnector):
         rate_limit=_api.RATE_LIMIT,
         read_timeout=_api.READ_TIMEOUT,
         time_format="iso",
-        # A search that knows only days begins with the whole day.
-        trim=True,
     )
 
     def variables(self) -> dict[str, Any]:

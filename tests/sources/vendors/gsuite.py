@@ -108,6 +108,9 @@ class UsageVendor(_Google):
     document = {"usage_report_type": "userUsageReports", "patience": 7}
     scope = "admin.reports.usage.readonly"
     path = "/admin/reports/v1/usage/users/all/dates/"
+    sizes = True
+    """Whether a page's size is a parameter: not of the one report of a whole account."""
+
     partial: str | None = None
     """The day of which something is missing still."""
 
@@ -132,13 +135,13 @@ class UsageVendor(_Google):
         return int(entry["entity"]["profileId"])
 
     def answer(self, asked: Asked) -> Answered:
-        only(asked.query, "maxResults!", "pageToken")
+        only(asked.query, "pageToken", *(["maxResults!"] if self.sizes else []))
         assert asked.path.startswith(self.path), asked.path
         day = asked.path.removeprefix(self.path)
         found = self.between(moment(day), moment(day), newest_first=False)
         if not found:
             return self.too_late
-        answer = self.page(asked, "usageReports", found, min(int(asked.query["maxResults"]), 1000))
+        answer = self.page(asked, "usageReports", found, min(int(asked.query.get("maxResults", "1000")), 1000))
         if day == self.partial:
             answer.body["warnings"] = [{"code": "200", "message": "Data is not available right now", "data": []}]
         return answer
