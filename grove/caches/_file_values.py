@@ -30,6 +30,7 @@ _RESTORE = "Restore it from a backup, or delete it to start its stream again."
 
 # What `safe_component` makes, and the longest name that a file can have.
 _OURS = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})*(?:~[0-9a-f]{32})?|%")
+_CUT = re.compile(r"~[0-9a-f]{32}\Z")
 _NAME_LIMIT = 255
 
 
@@ -62,14 +63,24 @@ class Values:
 
     def scan(self, prefix: str) -> Iterator[tuple[Key, str]]:
         """Every key whose pk starts with `prefix`, and its value. Keys too long for a file name are left out."""
+        for path, key in self._files(prefix):
+            if key is not None:
+                yield key, _load(path)
+
+    def unlisted(self) -> Iterator[Path]:
+        """The files that `scan` leaves out."""
+        return (path for path, key in self._files("") if key is None)
+
+    def _files(self, prefix: str) -> Iterator[tuple[Path, Key | None]]:
+        """Every file with a value whose pk starts with `prefix`, and its key; None where its name does not tell."""
         for folder in sorted(self._directory.iterdir()):
             pk = _original(folder.name)
-            if not folder.is_dir() or pk is None or not pk.startswith(prefix):
+            if folder.name.startswith(".") or not folder.is_dir() or (pk is not None and not pk.startswith(prefix)):
                 continue
             for path in sorted(folder.glob(f"*{SUFFIX}")):
                 sk = _original(path.name.removesuffix(SUFFIX))
-                if sk is not None and not path.name.startswith("."):
-                    yield Key(pk, sk), _load(path)
+                if not path.name.startswith("."):
+                    yield path, None if pk is None or sk is None else Key(pk, sk)
 
     def _path(self, key: Key) -> Path:
         return self._directory / files.safe_component(key.pk) / f"{files.safe_component(key.sk)}{SUFFIX}"
@@ -151,7 +162,7 @@ def _signature(path: Path) -> str | None:
 
 def _original(name: str) -> str | None:
     """The text of which `safe_component` made `name`; None where it had to cut it."""
-    if "~" in name or name.startswith("."):
+    if _CUT.search(name):
         return None
     if name == "%":
         return ""

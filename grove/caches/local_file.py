@@ -77,6 +77,11 @@ class Handler(NativeCache):
         with self._locked(exclusive=False):
             return iter(list(self._values.scan(prefix)))
 
+    def unlisted(self) -> list[Path]:
+        """The files of keys too long for a file name, which `scan` leaves out."""
+        with self._locked(exclusive=False):
+            return list(self._values.unlisted())
+
     @contextlib.contextmanager
     def _locked(self, *, exclusive: bool) -> Iterator[None]:
         """Hold the lock file, and finish a batch whose writer has died."""
