@@ -113,7 +113,29 @@ class SetupAuditTrailVendor(_Salesforce):
         return self.between(bound(condition, "CreatedDate"), newest_first=False)
 
 
-class FieldAuditTrailVendor(_Salesforce):
+class _Described(_Salesforce):
+    big = ""
+    """How the index of a big object orders it, which cannot be asked for in any other way."""
+
+    def answer(self, asked: Asked) -> Answered:
+        if not asked.path.endswith("/describe"):
+            return super().answer(asked)
+        assert asked.path == f"{DATA}/sobjects/{self.table()}/describe"
+        fields = [{"name": name, "sortable": not self.big} for name in self.fields.split(", ")]
+        return Answered({"name": self.table(), "fields": fields})
+
+    def table(self) -> str:
+        """The object's name."""
+        raise NotImplementedError
+
+    def ordered(self, since: int, by: str, order: str | None) -> list[Any]:
+        """What is found, as it was asked for or as it lies in the index."""
+        if order != (None if self.big else f"{by} ASC"):
+            raise refused(400, "MALFORMED_QUERY", "ORDER BY does not follow the index")
+        return self.between(since, newest_first=self.big == "newest first")
+
+
+class FieldAuditTrailVendor(_Described):
     connector = FieldAuditTrail
     document = {"object_type": "Account"}
     fields = "Id, ParentId, FieldHistoryType, Field, OldValue, NewValue, CreatedDate"
@@ -138,22 +160,21 @@ class FieldAuditTrailVendor(_Salesforce):
         }
 
     def found(self, table: str, conditions: list[str], order: str | None) -> list[Any]:
-        if table != "FieldHistoryArchive" or order is not None:
-            raise refused(400, "MALFORMED_QUERY", "ORDER BY does not follow the index")
+        assert table == self.table()
         kind, condition = conditions
         assert kind == "FieldHistoryType = 'Account'"
-        found = self.between(bound(condition, "CreatedDate"), newest_first=False)
-        # The index is by type, parent and time.
-        return sorted(found, key=lambda entry: (entry["ParentId"], entry["CreatedDate"]))
+        found = self.ordered(bound(condition, "CreatedDate"), "CreatedDate", order)
+        return sorted(found, key=lambda entry: str(entry["ParentId"])) if self.big else found
+
+    def table(self) -> str:
+        return "FieldHistoryArchive"
 
 
-class ThreatDetectionVendor(_Salesforce):
+class ThreatDetectionVendor(_Described):
     connector = ThreatDetection
     document = {"operation": "ReportAnomaly"}
     granularity = SECOND // 1000
     fields = "Id, EventDate, Score, SecurityEventData"
-    is_big = False
-    """A big object cannot be ordered."""
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         return {
@@ -164,19 +185,13 @@ class ThreatDetectionVendor(_Salesforce):
             "SecurityEventData": '[{"featureName":"rowCount"}]',
         }
 
-    def answer(self, asked: Asked) -> Answered:
-        if not asked.path.endswith("/describe"):
-            return super().answer(asked)
-        assert asked.path == f"{DATA}/sobjects/{self.document['operation']}EventStore/describe"
-        fields = [{"name": name, "sortable": not self.is_big} for name in self.fields.split(", ")]
-        return Answered({"name": "ReportAnomalyEventStore", "fields": fields})
+    def table(self) -> str:
+        return f"{self.document['operation']}EventStore"
 
     def found(self, table: str, conditions: list[str], order: str | None) -> list[Any]:
-        if order != (None if self.is_big else "EventDate ASC"):
-            raise refused(400, "MALFORMED_QUERY", "ORDER BY does not follow the index")
-        assert table == f"{self.document['operation']}EventStore"
+        assert table == self.table()
         (condition,) = conditions
-        return self.between(bound(condition, "EventDate"), newest_first=self.is_big)
+        return self.ordered(bound(condition, "EventDate"), "EventDate", order)
 
 
 class EventLogVendor(_Salesforce):
