@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from grove.caches import BaseCache, Batch, Key
 from grove.caches._native import NativeCache
 from grove.caches.local_memory import Handler as MemoryCache
+from grove.connectors.rest.refresh_tokens import KIND as REFRESH_TOKEN
 from grove.constants import CACHE_KEY_LOCK, PLUGIN_GROUP_CACHE
 from grove.exceptions import ConflictError
 from grove.helpers import plugin
 from grove.outputs import BaseOutput
-from grove.runtime import Handlers, Settings
+from grove.runtime import Handlers, Settings, open_cache
 from grove.state import LEASE, PENDING
 
 __all__ = ["Nowhere", "Tally", "empty_cache", "rehearsal"]
 
 # Who is at work on a stream is no concern of a rehearsal, and what a dead run left half done is not for it to finish.
 _UNSEEN = frozenset({CACHE_KEY_LOCK, LEASE, PENDING})
+# A vendor that has replaced a refresh token takes the old one no longer, whatever it was used for.
+_LASTING = frozenset({REFRESH_TOKEN})
 
 
 class _Above(NativeCache):
-    """What `cache` holds, and on top of it the changes of this process, which are gone with it."""
+    """What `cache` holds, and on top of it the changes of this process, which are gone with it.
+
+    What has to last goes into the cache that `lasting` opens.
+    """
 
     SCOPE: ClassVar[str] = "process"
 
-    def __init__(self, cache: BaseCache) -> None:
+    def __init__(self, cache: BaseCache, lasting: Callable[[], BaseCache]) -> None:
         self._cache = cache
+        self._lasting = lasting
         self._changes: dict[Key, str | None] = {}
         self._lock = threading.RLock()
 
@@ -47,6 +54,12 @@ class _Above(NativeCache):
             for key, value in zip(batch.requires, self.read(list(batch.requires)), strict=True):
                 if value != batch.requires[key]:
                     raise ConflictError(f"{key.pk} ({key.sk}) is not what it was; nothing was changed.")
+            through = Batch()
+            through.changes = {
+                key: value for key, value in batch.changes.items() if key.pk.partition(".")[0] in _LASTING
+            }
+            if through.changes:
+                self._lasting().apply(through)
             self._changes.update(batch.changes)
 
 
@@ -99,14 +112,15 @@ class Nowhere(BaseOutput):
 
 def rehearsal(settings: Settings) -> tuple[Handlers, Nowhere]:
     """Handlers that start from the state as it is and change nothing, and their output. Errors are the cache's."""
-    cache: BaseCache = plugin.load_handler(settings.cache, PLUGIN_GROUP_CACHE)
-    if cache.directory is not None and not cache.directory.exists():
-        # To open it would make it.
-        cache = empty_cache()
-    else:
-        cache.setup()
+    stored: BaseCache = plugin.load_handler(settings.cache, PLUGIN_GROUP_CACHE)
     output = Nowhere()
-    return Handlers(settings, _Above(cache), output), output
+    if stored.directory is not None and not stored.directory.exists():
+        # To open it would make it.
+        cache = _Above(empty_cache(), lambda: open_cache(settings))
+    else:
+        stored.setup()
+        cache = _Above(stored, lambda: stored)
+    return Handlers(settings, cache, output), output
 
 
 def empty_cache() -> BaseCache:

@@ -11,12 +11,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from grove.cli._rehearsal import rehearsal
 from grove.connectors.http_json import Connector as HttpJson
 from grove.connectors.rest.refresh_tokens import RefreshTokens
 from grove.exceptions import AccessException
 from grove.http import _tokens
 from grove.logging import forget_secrets
-from grove.runtime import Handlers, Settings, prepare
+from grove.runtime import Handlers, Settings, open_cache, prepare
 from grove.testing.practice import read_delivered
 from tests.http.server import Received, Server, reply
 
@@ -164,6 +165,27 @@ def test_a_token_that_cannot_be_kept_is_not_used(streams: Streams, vendor: Vendo
     # The process still has it, and keeps the one that follows.
     assert streams.run(document(vendor)).outcome == "succeeded"
     assert kept(streams) == ["refresh-token-3"]
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_rehearsal_keeps_it_too(
+    vendor: Vendor, opened: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROVE_CACHE_LOCAL_LMDB_PATH", str(tmp_path / "cache"))
+    settings = Settings(cache="local_lmdb", output="local_stdout")
+    if opened:
+        open_cache(settings)
+    for number in (1, 2):
+        handlers, nowhere = rehearsal(settings)
+        _tokens._slots.clear()
+        fields = HttpJson.Configuration(**document(vendor))
+        connector = prepare(fields, {}, handlers, lambda connector: True)
+        assert connector is not None
+        connector.run()
+        assert connector.outcome == "succeeded"
+        assert nowhere.tally("test", "logs").entries == 1
+        assert [key.pk.partition(".")[0] for key, _ in open_cache(settings).scan("")] == ["refresh_token"]
+        assert vendor.used[-1] == f"refresh-token-{number}"
 
 
 # --- secrets in a store ---

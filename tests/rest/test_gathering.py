@@ -127,6 +127,15 @@ def test_a_class_or_a_document_says_how_much(
     assert objects(streams) == expected
 
 
+def test_a_run_that_is_to_stop_after_so_many_entries(streams: Streams, serve: Any) -> None:
+    api = counted(serve, [[entry(2 * page), entry(2 * page + 1)] for page in range(10)])
+    connector = streams.connector(FIELDS, stream(api, **TOKEN))
+    connector.limit = 5
+    connector.run()
+    assert connector.outcome == "stopped"
+    assert ids(streams) == list(range(6))
+
+
 def test_a_document_without_code_says_it_too(streams: Streams) -> None:
     for number, (gather, expected) in enumerate([(1000, 1), (100, 3), (1, 5)]):
         with PracticeAPI(230, order="oldest_first", paging="cursor", page_size=50) as api:

@@ -256,6 +256,8 @@ class RestConnector(BaseConnector):
             most = 1
         if self.limit is not None:
             most = min(most, self.limit)
+        if self.limit is not None:
+            most = max(1, min(most, self.limit))
         pointers_of = None if source.snapshot else self._pointer_path().pointers
         return Gathering(most, pointers_of, self._hasher() or _core.hash_entry)
 

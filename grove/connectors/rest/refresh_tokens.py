@@ -8,7 +8,6 @@ from blake3 import blake3
 
 from grove.caches import BaseCache, Key
 from grove.exceptions import NotFoundException
-from grove.state import store_id
 
 __all__ = ["KIND", "RefreshTokens"]
 
@@ -19,27 +18,22 @@ KIND = "refresh_token"
 class RefreshTokens:
     """What the cache holds in place of the refresh token that a document was `configured` with.
 
-    It is found by a keyed hash of that token and of `client`, what it is used with: all streams of one set of
-    credentials go on with the same one, wherever they run, and another token in the document begins anew. Errors are
-    the cache's.
+    It is found by a hash of that token, keyed by `client`, what it is used with: all streams of one set of credentials
+    go on with the same one, wherever they run, and another token in the document begins anew. Errors are the cache's.
     """
 
     def __init__(self, cache: BaseCache, configured: str, *client: str) -> None:
         self._cache = cache
-        self._credentials = json.dumps([configured, *client]).encode()
+        key = blake3(json.dumps(client).encode()).digest()
+        self._key = Key(f"{KIND}.{blake3(configured.encode(), key=key).hexdigest()[:32]}", "all")
 
     def kept(self) -> str | None:
         """The newest one; None where the configured one still is."""
         try:
-            return self._cache.get(*self._key())
+            return self._cache.get(*self._key)
         except NotFoundException:
             return None
 
     def keep(self, token: str) -> None:
         """Store `token`, durably."""
-        self._cache.set(*self._key(), token)
-
-    def _key(self) -> Key:
-        # Nobody without this cache can tell by the hash which token it was.
-        key = blake3(store_id(self._cache).encode()).digest()
-        return Key(f"{KIND}.{blake3(self._credentials, key=key).hexdigest()[:32]}", "all")
+        self._cache.set(*self._key, token)
