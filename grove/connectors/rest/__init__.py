@@ -252,12 +252,9 @@ class RestConnector(BaseConnector):
         fields = self.fields
         given = fields.gather if isinstance(fields, RestConfiguration) else None
         most = source.gather if given is None else given
-        if any(map(self._overrides, _PAGE_BY_PAGE)):
+        # A run with a `limit` ends after the very page that reaches it.
+        if self.limit is not None or any(map(self._overrides, _PAGE_BY_PAGE)):
             most = 1
-        if self.limit is not None:
-            most = min(most, self.limit)
-        if self.limit is not None:
-            most = max(1, min(most, self.limit))
         pointers_of = None if source.snapshot else self._pointer_path().pointers
         return Gathering(most, pointers_of, self._hasher() or _core.hash_entry)
 
