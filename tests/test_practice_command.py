@@ -66,7 +66,7 @@ def test_it_ends_with_a_summary_of_what_it_offered(practice: Callable[..., Pract
     assert requests.get(api.document["url"], timeout=10).status_code == 401
     said = api.end(number)
     assert f"250 entries at {api.document['url']}" in said
-    assert f"curl -H 'Authorization: Bearer practice' '{api.document['url']}?limit=2'" in said
+    assert f"curl -H 'Authorization: Bearer practice-token' '{api.document['url']}?limit=2'" in said
     assert "Offered 250 entries, from 20" in said
     assert "sent 100 in whole answers" in said
     assert "Answered requests: 1 with status 200, 1 with status 401." in said

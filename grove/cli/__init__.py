@@ -11,6 +11,7 @@ from grove.__about__ import __version__
 # name -> (where the command is, what it does). Commands are imported when they are used, so that `--help`
 # is quick.
 _COMMANDS = {
+    "check": ("grove.cli.check:check", "Ask sources for one page, and write nothing."),
     "run": ("grove.cli.run:run", "Collect streams once: what is due, or what is named."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
     "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
@@ -69,7 +70,10 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def execute(command: click.Command, name: str, arguments: list[str] | None) -> Any:
-    """Run `command`, called `name`, with `arguments` or the process's own; end the process with the code it returns."""
+    """Run `command`, called `name`, with `arguments` or the process's own; end the process with the code it returns.
+
+    An error ends it too, with a code that says of what kind it is; where one comes from is shown with `--debug` only.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         result = command.main(args=arguments, prog_name=name, standalone_mode=False)
@@ -81,9 +85,29 @@ def execute(command: click.Command, name: str, arguments: list[str] | None) -> A
     except Exception as err:
         if "--debug" in arguments:
             raise
-        click.echo(
-            f"{name}: {type(err).__name__}: {err}\nThis is a defect; `{name} --debug` shows where it is.",
-            err=True,
-        )
-        sys.exit(1)
+        sys.exit(_explain(name, err))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _explain(name: str, err: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    from grove.exceptions import (
+        ConcurrencyException,
+        ConfigurationException,
+        ConnectorMissingException,
+        GroveException,
+    )
+    from grove.logging import redact
+
+    if isinstance(err, GroveException):
+        click.echo(redact(f"{name}: {err}"), err=True)
+        if isinstance(err, ConcurrencyException):
+            return 75
+        return 78 if isinstance(err, ConfigurationException | ConnectorMissingException) else 1
+    if isinstance(err, OSError) and err.filename is not None:
+        click.echo(f"{name}: {err.filename}: {err.strerror}.", err=True)
+        return 1
+    click.echo(
+        redact(f"{name}: {type(err).__name__}: {err}\nThis is a defect; `{name} --debug` shows where it is."), err=True
+    )
+    return 1

@@ -26,8 +26,7 @@ def choose(documents: Documents, names: Sequence[str]) -> list[ConnectorConfig]:
     known = {config.name for config in documents.streams}
     for name in names:
         if name not in known:
-            problems = len(documents.problems)
-            broken = f" {problems} cannot be used: see `grove validate`." if problems else ""
+            broken = " Some documents have problems: see `grove validate`." if documents.problems else ""
             raise click.UsageError(f"There is no enabled document called {name!r}.{did_you_mean(name, known)}{broken}")
     chosen: list[ConnectorConfig] = []
     for name in dict.fromkeys(names):

@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from grove.helpers import clock
-from grove.logging import redact
+from grove.logging import configure, redact
 
 __all__ = [
     "PeopleFormatter",
@@ -28,6 +28,7 @@ __all__ = [
     "mark",
     "moment",
     "print_json",
+    "quietly",
     "span",
     "styled",
     "table",
@@ -65,7 +66,7 @@ def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
 
 def mark(status: str, stream: TextIO | None = None) -> str:
     """One of "ok", "warn", "fail" and "skip" at the beginning of a line."""
-    return styled(f"{status:<4}", stream, fg=_MARKS[status], bold=status == "fail")
+    return styled(f"{status:<4}", stream, fg=_MARKS[status])
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -175,3 +176,11 @@ def log_for_people(progress: Progress) -> None:
     root.handlers = [handler]
     if not os.environ.get("LOG_LEVEL"):
         root.setLevel(logging.WARNING)
+
+
+def quietly(ctx: click.Context) -> None:
+    """From here on, no logs: the command says itself all there is to say. With `--debug`, every one."""
+    debug = bool((ctx.find_root().obj or {}).get("debug"))
+    configure({}, "DEBUG" if debug else "INFO")
+    if not debug:
+        logging.getLogger().handlers[0].setLevel(logging.CRITICAL)

@@ -9,7 +9,7 @@ from grove.testing.practice_pages import RefusedError
 
 __all__ = ["TOKEN", "TOKEN_PATH", "Access"]
 
-TOKEN = "practice"
+TOKEN = "practice-token"
 """What the API accepts unless told otherwise."""
 
 TOKEN_PATH = "/token"

@@ -58,6 +58,7 @@ class Shell:
             "PATH": os.environ["PATH"],
             "HOME": str(root),
             "TERM": "xterm",
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "GROVE_CONFIG_LOCAL_FILE_PATH": str(root / "conf"),
             "GROVE_CACHE_LOCAL_LMDB_PATH": str(root / "state"),
             "GROVE_OUTPUT_HANDLER": "local_file",

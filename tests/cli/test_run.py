@@ -55,7 +55,7 @@ def test_an_unknown_name_is_wrong_usage(shell: Shell, name: str, hint: str) -> N
     done = shell.run("run", "practice", name)
     assert (done.code, done.out) == (2, "")
     assert f"There is no enabled document called '{name}'. {hint}" in done.err
-    assert "1 cannot be used: see `grove validate`." in done.err
+    assert "Some documents have problems: see `grove validate`." in done.err
     assert shell.delivered == []
 
 

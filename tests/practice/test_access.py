@@ -60,9 +60,9 @@ def test_a_token_can_be_taken_back(api):
 
 
 def test_the_fixed_token_is_good_all_the_same_and_can_be_replaced(api):
-    assert status(api, "practice") == 200
+    assert status(api, "practice-token") == 200
     api.token = "another"
-    assert (status(api, "practice"), status(api, "another")) == (401, 200)
+    assert (status(api, "practice-token"), status(api, "another")) == (401, 200)
 
 
 @pytest.mark.parametrize(
