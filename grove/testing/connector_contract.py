@@ -9,7 +9,8 @@
 The connector collects the practice API (`grove.testing.PracticeAPI`), which `api()` sets up: its order is taken from
 the connector, its paging from `PAGING`. An API that looks like the vendor's own is a subclass of it. A document of
 `http_json` is tested the same way: leave `CONNECTOR` as it is, and say its order in `ORDER`. A scenario that cannot
-apply is skipped, and says why: `pytest -rs` shows those, `pytest -v` all of them.
+apply is skipped. At its end, pytest prints for each connector which scenarios hold, which do not, and which do not
+apply, and why.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import pytest
 from grove.caches.local_lmdb import Handler as Cache
 from grove.connectors import BaseConnector
 from grove.connectors.http_json import Connector as HttpJson
+from grove.connectors.rest import RestConnector
 from grove.constants import CHRONOLOGICAL
 from grove.models import ConnectorConfig
 from grove.outputs.local_file import Handler as Output
@@ -37,6 +39,9 @@ __all__ = ["ConnectorContract"]
 
 PAGE = 20
 SECRET = "not-the-token-f00d"
+
+# A REST connector saves small pages together: two at a time here, so that there is more than one step to a run.
+GATHER = 2 * PAGE
 
 
 class ConnectorContract:
@@ -63,6 +68,16 @@ class ConnectorContract:
         return PracticeAPI(0, order=order, paging=self.PAGING, page_size=PAGE, shape=self.SHAPE)  # type: ignore[arg-type]
 
     # --- the stage ---
+
+    @pytest.fixture(autouse=True)
+    def _told(self, request: pytest.FixtureRequest) -> None:
+        """Have the terminal tell how it went."""
+        plugins = request.config.pluginmanager
+        summary = plugins.get_plugin(_Summary.NAME)
+        if summary is None:
+            summary = _Summary()
+            plugins.register(summary, _Summary.NAME)
+        summary.expect(request.node.parent.nodeid, self.CONNECTOR)
 
     @pytest.fixture
     def stage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Stage]:
@@ -205,6 +220,10 @@ class _Stage:
         declared = "oldest_first" if contract.CONNECTOR.LOG_ORDER == CHRONOLOGICAL else "newest_first"
         self.api = contract.api(contract.ORDER or declared)
 
+    @property
+    def _gathers(self) -> bool:
+        return issubclass(self._contract.CONNECTOR, RestConnector)
+
     def _connector(self, **fields: Any) -> BaseConnector:
         cache, output = Cache(), Output()
         cache.setup()
@@ -215,6 +234,7 @@ class _Stage:
             "identity": "corp",
             "connector": kind.CONNECTOR,
             "outputs": {"logs": "raw"},
+            **({"gather": GATHER} if self._gathers else {}),
             **self._contract.document(self.api),
             **fields,
         }
@@ -234,13 +254,17 @@ class _Stage:
         return connector
 
     def is_killed_at(self, number: int) -> None:
-        """One run in a process of its own, which is killed when its `number`-th request arrives."""
+        """One run in a process of its own, which is killed when its `number`-th request arrives.
+
+        By the third one, the first page has been committed.
+        """
+        fields = {"gather": 1} if self._gathers else {}
         worker = os.fork()
         if not worker:
             code = 1
             try:
                 # The parent serves the requests, and kills.
-                self._connector().run()
+                self._connector(**fields).run()
                 code = 0
             finally:
                 os._exit(code)
@@ -256,3 +280,42 @@ class _Stage:
         """What was delivered is what was offered, nothing lost and nothing twice."""
         report: Report = self.api.compare(self.delivered())
         assert report.exact, report
+
+
+class _Summary:
+    """A plugin of pytest's that tells, at the end, which scenarios hold for each connector."""
+
+    NAME = "grove-connector-contract"
+
+    def __init__(self) -> None:
+        self._connectors: dict[str, str] = {}
+        self._outcomes: dict[str, dict[str, tuple[str, str]]] = {}
+
+    def expect(self, nodeid: str, connector: type[BaseConnector]) -> None:
+        """The tests below `nodeid` are those of a connector."""
+        self._connectors[nodeid] = connector.CONNECTOR
+        self._outcomes.setdefault(nodeid, {})
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note how one scenario went; one with several cases holds if all of them do."""
+        name, _, test = report.nodeid.rpartition("::")
+        if name not in self._outcomes or not (report.when == "call" or report.failed or report.skipped):
+            return
+        scenario = test.partition("[")[0].removeprefix("test_").replace("_", " ")
+        why = str(report.longrepr[2]).removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else ""
+        if self._outcomes[name].get(scenario, ("", ""))[0] != "failed":
+            self._outcomes[name][scenario] = (report.outcome, why)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write all of it."""
+        terminalreporter.section("connector contract")
+        for name, connector in self._connectors.items():
+            outcomes = self._outcomes[name].items()
+            terminalreporter.write_line(f"{name} ({connector})")
+            for outcome, words in (("passed", "holds"), ("failed", "DOES NOT HOLD")):
+                found = [scenario for scenario, (ended, _) in outcomes if ended == outcome]
+                if found:
+                    terminalreporter.write_line(f"  {words}: {', '.join(found)}")
+            for scenario, (ended, why) in outcomes:
+                if ended == "skipped":
+                    terminalreporter.write_line(f"  does not apply: {scenario}, because {why}")

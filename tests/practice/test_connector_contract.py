@@ -77,3 +77,34 @@ def test_a_connector_that_breaks_it_is_found_out(pytester: pytest.Pytester) -> N
     outcomes = result.parseoutcomes()
     assert outcomes["failed"] >= 2
     result.stdout.fnmatch_lines(["*FAILED*test_resume*"])
+    result.stdout.fnmatch_lines(["*connector contract*", "*::TestForgetful (practice)", "  DOES NOT HOLD: *resume*"])
+
+
+KEPT = """
+from grove.testing import ConnectorContract
+
+class TestMine(ConnectorContract):
+    ORDER, PAGING = "oldest_first", "offset"
+
+    def document(self, api):
+        return {
+            "url": api.url, "key": api.token, "auth": {"type": "header"}, "params": {"since": "{since}", "limit": 20},
+            "entries": "entries", "first_run": 1e9, "paging": {"type": "offset", "size": 20, "size_param": "limit"},
+            "pointer_path": "at", "order": "oldest_first",
+        }
+"""
+
+
+def test_what_holds_and_what_does_not_apply_is_printed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(KEPT)
+    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "*connector contract*",
+            "*::TestMine (http_json)",
+            "  holds: first run, resume, empty page, ties over a page edge, rate limit, *kill in the middle, *",
+            "  does not apply: repeated page, because pages by offset are asked for by place, and none is given twice",
+            "  does not apply: cursor loop, because pages by offset have no cursor that could lead back",
+        ]
+    )
