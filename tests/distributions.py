@@ -10,7 +10,7 @@ def offer(folder: Path, group: str, plugins: dict[str, str], name: str = "offere
 
     `plugins` are names, and where each of them is: `module:attribute`.
     """
-    info = folder / f"{name}-1.0.dist-info"
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     lines = [f"{plugin} = {value}" for plugin, value in plugins.items()]

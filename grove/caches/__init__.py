@@ -22,6 +22,9 @@ class BaseCache:
     SCOPE: ClassVar[str] = "shared"
     """From where the stored state can be reached: "process", "host" or "shared"."""
 
+    EXTRA: ClassVar[str | None] = None
+    """The extra of this package, as in `grove[aws]`, that brings what the handler imports."""
+
     directory: Path | None = None
     """A directory of this host that belongs to the cache, where lock files may lie."""
 

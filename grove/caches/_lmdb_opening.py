@@ -13,20 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.caches import _lmdb_pages
 from grove.caches._directory import make_private
 from grove.caches._lmdb_errors import damaged, trouble
 from grove.caches._lmdb_records import FORMAT, FORMAT_KEY, check
 from grove.exceptions import AccessException, ConfigurationException, CorruptStateError
-from grove.helpers import files
+from grove.helpers import files, settings
 
-__all__ = ["DATA", "ENV_FORCE", "ENV_PATH", "LOCK", "RESIZES", "open_environment"]
+__all__ = ["DATA", "ENV_PATH", "LOCK", "RESIZES", "Configuration", "open_environment"]
 
 logger = logging.getLogger(__name__)
 
-ENV_PATH = "GROVE_CACHE_LOCAL_LMDB_PATH"
-ENV_FORCE = "GROVE_CACHE_LOCAL_LMDB_FORCE"
+ENV_PREFIX = "GROVE_CACHE_LOCAL_LMDB_"
+ENV_PATH = f"{ENV_PREFIX}PATH"
 
 DATA = "data.mdb"
 LOCK = "lock.mdb"
@@ -39,6 +41,18 @@ NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p",
 
 # How often another process may enlarge the map while we look.
 RESIZES = 64
+
+
+class Configuration(BaseSettings):
+    """GROVE_CACHE_LOCAL_LMDB_PATH: the directory. GROVE_CACHE_LOCAL_LMDB_FORCE: whether any file system will do."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore")
+
+    path: str = Field(
+        default="",
+        description="The directory; without it $STATE_DIRECTORY, $XDG_STATE_HOME/grove or ~/.local/state/grove.",
+    )
+    force: bool = Field(default=False, description="Whether to use a network file system all the same.")
 
 
 def open_environment(path: Path) -> Any:
@@ -89,10 +103,10 @@ def _refuse_foreign(path: Path) -> None:
     if found.st_mode & 0o022:
         raise AccessException(f"The cache directory {path} can be written by other users. Run: chmod 700 {path}")
     kind = _file_system(path)
-    if kind in NETWORK and not os.environ.get(ENV_FORCE):
+    if kind in NETWORK and not settings.read(Configuration).force:
         raise ConfigurationException(
             f"The cache directory {path} lies on {kind}, which LMDB cannot use safely. Set {ENV_PATH} to a "
-            f"local directory (or {ENV_FORCE}=1, if you know better)."
+            f"local directory (or {ENV_PREFIX}FORCE=1, if you know better)."
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from blake3 import blake3
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.caches import Batch, Key, _dynamodb_large
@@ -47,10 +48,12 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    table: str = "grove"
-    url: str | None = None
-    assume_role_arn: str | None = None
-    table_region: str | None = None
+    table: str = Field(default="grove", description="The table: partition key `pk`, sort key `sk`, both strings.")
+    url: str | None = Field(default=None, description="An endpoint other than the region's own.")
+    assume_role_arn: str | None = Field(default=None, description="A role to assume first.")
+    table_region: str | None = Field(
+        default=None, description="Its region; without it AWS_REGION, the profile's, or us-east-1."
+    )
 
 
 class Handler(NativeCache):
@@ -61,6 +64,7 @@ class Handler(NativeCache):
     """
 
     SCOPE: ClassVar[str] = "shared"
+    EXTRA: ClassVar[str | None] = "aws"
 
     def __init__(self, **given: Any) -> None:
         self.config = settings.read(Configuration, **given)

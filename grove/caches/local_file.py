@@ -11,18 +11,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
 from grove.caches import Batch, Key
 from grove.caches._directory import make_private
 from grove.caches._file_values import Values, hash_of, replace
 from grove.caches._native import NativeCache
-from grove.exceptions import ConfigurationException, ConflictError, CorruptStateError
-from grove.helpers import files
+from grove.exceptions import ConflictError, CorruptStateError
+from grove.helpers import files, settings
 
 __all__ = ["Handler"]
 
-ENV_PATH = "GROVE_CACHE_LOCAL_FILE_PATH"
+ENV_PREFIX = "GROVE_CACHE_LOCAL_FILE_"
 JOURNAL = ".journal"
 LOCK = ".lock"
+
+
+class Configuration(BaseSettings):
+    """GROVE_CACHE_LOCAL_FILE_PATH: the directory."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore")
+
+    path: str = Field(min_length=1, description="The directory of the files.")
 
 
 class Handler(NativeCache):
@@ -36,10 +47,7 @@ class Handler(NativeCache):
     SCOPE: ClassVar[str] = "host"
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        found = os.fspath(path) if path is not None else os.environ.get(ENV_PATH, "")
-        if not found:
-            raise ConfigurationException(f"{ENV_PATH} is not set. Set it to the directory to keep the cache in.")
-        self.directory: Path = Path(found).absolute()
+        self.directory: Path = Path(path if path is not None else settings.read(Configuration).path).absolute()
         self._values = Values(self.directory)
         self._journal = self.directory / JOURNAL
 

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, TypeVar
 
 from grove.caches import Batch, Key
 from grove.caches._lmdb_environment import Closed, Environment, close, environment
-from grove.caches._lmdb_opening import ENV_PATH
+from grove.caches._lmdb_opening import ENV_PATH, Configuration
 from grove.caches._lmdb_records import FORMAT_KEY, PREFIX_LIMIT, decode, store_key
 from grove.caches._native import NativeCache
 from grove.exceptions import ConfigurationException
+from grove.helpers import settings
 
 __all__ = ["Handler"]
 
@@ -95,11 +96,12 @@ class Handler(NativeCache):
 
 
 def _default_path() -> Path:
-    for variable, below in ((ENV_PATH, ""), ("STATE_DIRECTORY", ""), ("XDG_STATE_HOME", "grove")):
-        # systemd may list several state directories; the first is ours.
-        value = os.environ.get(variable, "").split(":")[0] if below == "" else os.environ.get(variable, "")
-        if value:
-            return Path(value) / below
+    # systemd may list several state directories; the first is ours.
+    named = settings.read(Configuration).path or os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if named:
+        return Path(named)
+    if state := os.environ.get("XDG_STATE_HOME"):
+        return Path(state) / "grove"
     try:
         return Path.home() / ".local" / "state" / "grove"
     except RuntimeError as err:

@@ -61,10 +61,12 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    url: SecretStr
-    password: SecretStr | None = None
-    prefix: str = Field(default="grove", pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    timeout: float = Field(default=5.0, gt=0, le=300)
+    url: SecretStr = Field(description="The server: redis://, rediss:// (TLS) or unix://.")
+    password: SecretStr | None = Field(default=None, description="The password, in place of one in the URL.")
+    prefix: str = Field(
+        default="grove", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="What the keys begin with: one per deployment."
+    )
+    timeout: float = Field(default=5.0, gt=0, le=300, description="Seconds to connect, and for each answer.")
 
 
 class Handler(NativeCache):
@@ -75,6 +77,7 @@ class Handler(NativeCache):
     """
 
     SCOPE: ClassVar[str] = "shared"
+    EXTRA: ClassVar[str | None] = "redis"
 
     def __init__(self, **given: Any) -> None:
         self.config = settings.read(Configuration, **given)

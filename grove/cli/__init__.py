@@ -14,6 +14,7 @@ _COMMANDS = {
     "check": ("grove.cli.check:check", "Ask sources for one page, and write nothing."),
     "run": ("grove.cli.run:run", "Collect streams once: what is due, or what is named."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
+    "plugins": ("grove.cli.plugins:plugins", "List every plugin that is installed, with its settings."),
     "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
     "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
     "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),

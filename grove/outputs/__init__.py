@@ -67,6 +67,9 @@ class BaseOutput(abc.ABC):
     SCOPE: ClassVar[str | None] = None
     """From where a staged object can be reached: "host" or "shared". None where the output can only submit."""
 
+    EXTRA: ClassVar[str | None] = None
+    """The extra of this package, as in `grove[aws]`, that brings what the handler imports."""
+
     KIND: ClassVar[str] = ".json.gz"
     """How the names of this output's objects end."""
 

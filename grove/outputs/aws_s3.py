@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from blake3 import blake3
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from grove.exceptions import AccessException, ConfigurationException
@@ -52,6 +52,28 @@ _DENIED = frozenset({"403", "AccessDenied"})
 
 class RequestError(AccessException):
     """A request failed. `code` is what S3 calls the error, or the name of botocore's where there was no answer."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Handler(BaseOutput):
+    """Stages an object as an upload that is not completed, and completes it when it is published.
+
+    An object is published and discarded in the bucket where it was staged, whatever is configured by then.
+    """
+
+    SCOPE: ClassVar[str | None] = "shared"
+    EXTRA: ClassVar[str | None] = "aws"
+
+    class Configuration(BaseOutput.Configuration):
+        """GROVE_OUTPUT_AWS_S3_BUCKET and the rest; `endpoint_url` is another maker's S3.
+
+        `manifest`: whether what is delivered is recorded in manifests, for one more request with each page.
+        """
+
+        model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)

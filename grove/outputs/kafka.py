@@ -31,6 +31,7 @@ class Handler(BaseOutput):
     """
 
     KIND: ClassVar[str] = "json"
+    EXTRA: ClassVar[str | None] = "kafka"
 
     class Configuration(BaseOutput.Configuration):
         """GROVE_OUTPUT_KAFKA_BOOTSTRAP_SERVERS and the rest.
@@ -42,15 +43,27 @@ class Handler(BaseOutput):
 
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
-        bootstrap_servers: str = Field(min_length=1)
-        topic: str = Field(default="grove", pattern=r"^[A-Za-z0-9._{}-]{1,249}$")
-        security_protocol: str | None = None
-        sasl_mechanism: str | None = None
-        sasl_username: str | None = None
-        sasl_password: SecretStr | None = None
-        ssl_ca_location: str | None = None
-        timeout: float = Field(default=60.0, ge=1, le=900)
-        options: dict[str, str | int | float | bool] = Field(default_factory=dict, repr=False)
+        bootstrap_servers: str = Field(
+            min_length=1, description="`host:port` of some brokers, with commas between them."
+        )
+        topic: str = Field(
+            default="grove",
+            pattern=r"^[A-Za-z0-9._{}-]{1,249}$",
+            description="The topic; `{descriptor}` in it makes one for each.",
+        )
+        security_protocol: str | None = Field(
+            default=None, description="How to reach the brokers: librdkafka's setting."
+        )
+        sasl_mechanism: str | None = Field(default=None, description="How to sign in: librdkafka's setting.")
+        sasl_username: str | None = Field(default=None, description="Who signs in.")
+        sasl_password: SecretStr | None = Field(default=None, description="The password of that user.")
+        ssl_ca_location: str | None = Field(default=None, description="A file of the certificate authorities to trust.")
+        timeout: float = Field(
+            default=60.0, ge=1, le=900, description="Seconds until every record of a page has to be acknowledged."
+        )
+        options: dict[str, str | int | float | bool] = Field(
+            default_factory=dict, repr=False, description="Other settings of librdkafka, as a JSON object."
+        )
 
     def __init__(self) -> None:
         super().__init__()

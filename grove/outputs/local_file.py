@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, ClassVar
 
 from blake3 import blake3
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from grove.exceptions import AccessException, ConfigurationException
@@ -54,9 +54,9 @@ class Handler(BaseOutput):
 
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
-        path: str
-        mode: str = "0600"
-        manifest: bool = False
+        path: str = Field(description="The directory of the files.")
+        mode: str = Field(default="0600", description="The mode of the files, in octal; directories follow it.")
+        manifest: bool = Field(default=False, description="Whether what is delivered is recorded in manifests.")
 
         @field_validator("mode")
         @classmethod

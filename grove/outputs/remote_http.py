@@ -53,12 +53,14 @@ class Handler(BaseOutput):
 
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
-        url: str = Field(repr=False)
-        headers: SecretStr = SecretStr("")
-        retries: int = Field(default=5, ge=1, le=100)
-        timeout: float = Field(default=10.0, gt=0, le=3600)
-        insecure: bool = False
-        gzip: bool = False
+        url: str = Field(repr=False, description="Where pages are POSTed to, as NDJSON.")
+        headers: SecretStr = Field(default=SecretStr(""), description="Headers to add: `Name: value|Name2: value2`.")
+        retries: int = Field(default=5, ge=1, le=100, description="Attempts at a page, in all.")
+        timeout: float = Field(
+            default=10.0, gt=0, le=3600, description="Seconds to connect, and between two bytes of an answer."
+        )
+        insecure: bool = Field(default=False, description="Whether the receiver's certificate is left unchecked.")
+        gzip: bool = Field(default=False, description="Whether what is sent is compressed.")
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 import abc
 import logging
 from collections.abc import Callable
+from typing import ClassVar
 
 from grove.exceptions import AccessException, DataFormatException, GroveException
 from grove.logging import register_secret
@@ -13,6 +14,9 @@ __all__ = ["BaseSecret"]
 
 class BaseSecret(abc.ABC):
     """A store of credentials."""
+
+    EXTRA: ClassVar[str | None] = None
+    """The extra of this package, as in `grove[aws]`, that brings what the handler imports."""
 
     def __init__(self) -> None:
         self.logger = logging.getLogger(type(self).__module__)

@@ -1,5 +1,8 @@
 """Credentials in parameters of AWS Systems Manager."""
 
+from typing import ClassVar
+
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.helpers import settings
@@ -20,12 +23,16 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    assume_role_arn: str | None = None
-    ssm_region: str | None = None
+    assume_role_arn: str | None = Field(default=None, description="A role to assume first.")
+    ssm_region: str | None = Field(
+        default=None, description="The region; without it AWS_REGION, the profile's, or us-east-1."
+    )
 
 
 class Handler(BaseSecret):
     """Reads a secret from the parameter that its locator names, in full: `/grove/okta/token`, say."""
+
+    EXTRA: ClassVar[str | None] = "aws"
 
     def __init__(self) -> None:
         super().__init__()

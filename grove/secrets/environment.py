@@ -2,6 +2,7 @@
 
 import os
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.exceptions import DataFormatException, NotFoundException
@@ -21,7 +22,9 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    prefix: str = ""
+    prefix: str = Field(
+        default="", description="What the names of variables with secrets begin with; locators leave it out."
+    )
 
 
 class Handler(BaseSecret):

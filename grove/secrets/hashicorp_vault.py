@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import Field
@@ -56,18 +56,22 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    addr: str
-    token: str = Field(default="", repr=False)
-    token_file: str = ""
-    namespace: str = ""
-    api_version: str = "v1"
-    auth_method: Literal["token", "approle", "kubernetes", "jwt"] = "token"
-    auth_mount: str = ""
-    role: str = ""
-    role_id: str = ""
-    secret_id: str = Field(default="", repr=False)
-    secret_id_file: str = ""
-    jwt_file: str = ""
+    addr: str = Field(description="The address of Vault, such as https://vault.example.com:8200.")
+    token: str = Field(default="", repr=False, description="The token.")
+    token_file: str = Field(default="", description="A file whose first line is the token; wins over the token.")
+    namespace: str = Field(default="", description="The namespace.")
+    api_version: str = Field(default="v1", description="The first part of every path.")
+    auth_method: Literal["token", "approle", "kubernetes", "jwt"] = Field(
+        default="token", description="How this process signs in: token, approle, kubernetes or jwt."
+    )
+    auth_mount: str = Field(default="", description="Where that method is mounted; without it the method's name.")
+    role: str = Field(default="", description="The role to log in as, by kubernetes or jwt.")
+    role_id: str = Field(default="", description="For approle.")
+    secret_id: str = Field(default="", repr=False, description="For approle.")
+    secret_id_file: str = Field(default="", description="A file that holds the secret id, read at each login.")
+    jwt_file: str = Field(
+        default="", description="A file that holds the JSON web token; without it the pod's own, for kubernetes."
+    )
 
 
 class Handler(BaseSecret):
@@ -75,6 +79,8 @@ class Handler(BaseSecret):
 
     AccessException where Vault does not answer, or not accept the token.
     """
+
+    EXTRA: ClassVar[str | None] = "vault"
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.helpers import settings
@@ -15,7 +16,7 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore")
 
-    path_prefix: str = ""
+    path_prefix: str = Field(default="", description="The directory that relative locators begin at.")
 
 
 class Handler(BaseSecret):
