@@ -75,35 +75,18 @@ class Handler(BaseOutput):
 
         model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
 
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Handler(BaseOutput):
-    """Stages an object as an upload that is not completed, and completes it when it is published.
-
-    An object is published and discarded in the bucket where it was staged, whatever is configured by then.
-    """
-
-    SCOPE: ClassVar[str | None] = "shared"
-
-    class Configuration(BaseOutput.Configuration):
-        """GROVE_OUTPUT_AWS_S3_BUCKET and the rest; `endpoint_url` is another maker's S3.
-
-        `manifest`: whether what is delivered is recorded in manifests, for one more request with each page.
-        """
-
-        model_config = SettingsConfigDict(env_prefix=ENV_PREFIX)
-
-        bucket: str
-        bucket_region: str | None = None
-        endpoint_url: str | None = None
-        assume_role_arn: str | None = None
-        manifest: bool = False
-        aws_access_key_id: str | None = None
-        aws_secret_access_key: SecretStr | None = None
-        aws_session_token: SecretStr | None = None
+        bucket: str = Field(description="The bucket.")
+        bucket_region: str | None = Field(
+            default=None, description="Its region; without it AWS_REGION, the profile's, or us-east-1."
+        )
+        endpoint_url: str | None = Field(default=None, description="Another maker's S3.")
+        assume_role_arn: str | None = Field(default=None, description="A role to write as.")
+        manifest: bool = Field(default=False, description="Whether what is delivered is recorded in manifests.")
+        aws_access_key_id: str | None = Field(
+            default=None, description="Credentials for this output alone; without them what AWS tools use."
+        )
+        aws_secret_access_key: SecretStr | None = Field(default=None, description="Belongs to the access key's id.")
+        aws_session_token: SecretStr | None = Field(default=None, description="Of temporary credentials.")
 
     def __init__(self) -> None:
         super().__init__()
