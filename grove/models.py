@@ -15,10 +15,30 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from grove.constants import DEFAULT_CONFIG_FREQUENCY, DEFAULT_OPERATION, DEFAULT_RUN_TIMEOUT
 from grove.exceptions import DataFormatException
 
-__all__ = ["ConnectorConfig", "OutputStream", "ProcessorConfig", "Run", "attribute_name", "decode"]
+__all__ = [
+    "ConnectorConfig",
+    "Expectation",
+    "Origin",
+    "OutputStream",
+    "ProcessorConfig",
+    "Run",
+    "attribute_name",
+    "decode",
+    "is_credential",
+]
 
 # Names that mean something to pydantic (`copy`, `json`, `schema`, ...) and so cannot be a document's.
 _RESERVED = frozenset({*dir(BaseModel), "reference", "fill"})
+
+# What fields are called that hold credentials, whatever the connector.
+_CREDENTIAL = re.compile(
+    r"(?:^|[_-])(?:key|secret|token|password|passphrase|credentials?|authorization)$", re.IGNORECASE
+)
+
+
+def is_credential(field: str) -> bool:
+    """Whether a field is called like one that holds a credential: `key`, `client_secret`, `api-token`, ..."""
+    return _CREDENTIAL.search(field) is not None
 
 
 def attribute_name(field: str) -> str:
@@ -106,6 +126,22 @@ def _default_outputs() -> dict[str, OutputStream]:
     return {"logs": OutputStream.raw, "processed": OutputStream.processed}
 
 
+class Origin:
+    """Where a document was read. Nothing that it says depends on it, so that any two are equal."""
+
+    def place(self, *path: str | int) -> str:
+        """The file, line and column of the field at `path`; empty where they are not known."""
+        return ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origin)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Origin":
+        return self
+
+
 class ConnectorConfig(_Document):
     """One stream to collect: a connector, whose logs, with which credentials, how often, where to.
 
@@ -118,6 +154,7 @@ class ConnectorConfig(_Document):
     connector: str = Field(min_length=1)
     key: str = Field(default="", repr=False)
     disabled: bool = False
+    interpolate: bool = False
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
     encoding: dict[str, str] = Field(default_factory=dict)
     operation: str = DEFAULT_OPERATION
@@ -130,6 +167,7 @@ class ConnectorConfig(_Document):
 
     # Whether another document has the same connector, identity and operation.
     _has_namesakes: bool = PrivateAttr(default=False)
+    _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @model_validator(mode="before")
     @classmethod

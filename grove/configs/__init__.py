@@ -1,44 +1,48 @@
-"""Where configuration documents come from, and how one is read."""
+"""Where configuration documents come from, and how they are read."""
+
+from __future__ import annotations
 
 import abc
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from blake3 import blake3
-from pydantic import ValidationError
 
-from grove.exceptions import ConfigurationException, DataFormatException
-from grove.helpers import parsing
+from grove.configs import _checks, _documents
+from grove.configs._documents import Document, UnreadableError
+from grove.configs._problems import TOLERATED, Problem
 from grove.models import ConnectorConfig
 
-__all__ = ["BaseConfig", "parse_document"]
+__all__ = ["BaseConfig", "Problem"]
 
 
 @dataclass(slots=True)
-class _Version:
-    """What was last found in one place, and in which round: a mark of its content, and the last usable document."""
+class _Place:
+    """What was last found in one file or parameter: a mark of its content, what is used of it, and what is wrong.
+
+    `used` are the last usable versions of its documents by name, each with its number among them.
+    """
 
     mark: bytes | str
-    good: ConnectorConfig | None
     round: int
-    broken: bool = False
+    used: dict[str, tuple[int, ConnectorConfig]]
+    problems: list[Problem]
 
 
 class BaseConfig(abc.ABC):
     """A source of configuration documents, which may be asked again and again.
 
-    A document that cannot be used must not keep the others from being collected: `get()` says why in `problems`, one
-    sentence each, and gives the last usable version of it that this handler has seen, if there is one. What has not
-    changed is not parsed again, and is the same object as before.
+    A document that cannot be used must not keep the others from being collected: `get()` says why in `problems`, and
+    gives the last usable version of it that this handler has seen, if there is one. What is wrong with a document that
+    is used all the same is in `warnings`. What has not changed is not parsed again, and is the same object as before.
     """
 
     def __init__(self) -> None:
         self.logger = logging.getLogger(type(self).__module__)
-        self.problems: list[str] = []
-        self._versions: dict[str, _Version] = {}
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._places: dict[str, _Place] = {}
         self._round = 0
 
     @abc.abstractmethod
@@ -51,42 +55,47 @@ class BaseConfig(abc.ABC):
 
     def begin(self) -> None:
         """Called by `get()` before it looks: forgets the problems of the last time, and what was gone by then."""
-        self.problems = []
-        self._versions = {source: found for source, found in self._versions.items() if found.round == self._round}
+        self.problems, self.warnings = [], []
+        self._places = {source: found for source, found in self._places.items() if found.round == self._round}
         self._round += 1
 
-    def read(self, data: bytes, source: str) -> ConnectorConfig | None:
-        """The document in `data`; where it is unusable, what `report()` gives."""
-        mark = blake3(data).digest()
-        known = self._versions.get(source)
-        if known is not None and known.mark == mark and not known.broken:
-            known.round = self._round
-            return known.good
-        try:
-            config = parse_document(data, source)
-        except ConfigurationException as err:
-            return self.report(str(err), source, mark)
-        self._versions[source] = _Version(mark, config, self._round)
-        return config
+    def read(self, data: bytes, source: str) -> list[ConnectorConfig]:
+        """The documents in `data` (JSON or YAML, by the name of `source`); of unusable ones, the last usable version.
 
-    def report(self, problem: str, source: str, mark: bytes | str = "") -> ConnectorConfig | None:
-        """Note that the document `source` is unusable: its last usable version, or None where it is left out.
-
-        Logged once for each `mark` of its content, or each problem where there is none.
+        ConfigurationException where GROVE_CONFIG_INTERPOLATE is wrong.
         """
-        mark = mark or problem
-        known = self._versions.get(source)
-        good = known.good if known is not None else None
-        if known is None or known.mark != mark:
-            self.logger.error(
-                "A configuration document was skipped."
-                if good is None
-                else "A configuration document is unusable; its last usable version is kept.",
-                extra={"document": source, "exception": problem},
-            )
-        self.problems.append(problem)
-        self._versions[source] = _Version(mark, good, self._round, broken=True)
-        return good
+        mark = blake3(data).digest()
+        known = self._places.get(source)
+        if known is not None and known.mark == mark:
+            known.round = self._round
+            return self._found(known)
+        used = known.used if known is not None else {}
+        try:
+            found = _documents.read(data, source)
+        except UnreadableError as err:
+            return self._note(source, mark, used, [err.problem])
+        keys = _keys(found)
+        now: dict[str, tuple[int, ConnectorConfig]] = {}
+        problems: list[Problem] = []
+        for key, document in zip(keys, found, strict=True):
+            config, wrong = _checks.built(document)
+            document.forget()
+            problems += wrong
+            before = used.get(key) or (_at(used, document.index, keys) if config is None else None)
+            config = config if before is None else _newer(before[1], config)
+            if config is not None:
+                now[key] = (document.index, config)
+        return self._note(source, mark, now, problems)
+
+    def report(self, problem: Problem | str, source: str, mark: bytes | str = "") -> list[ConnectorConfig]:
+        """Note that `source` is unusable as a whole: the last usable versions of its documents.
+
+        Logged once for each problem; `mark` stands for the content that has it.
+        """
+        if isinstance(problem, str):
+            problem = Problem(source, "unreadable", problem)
+        known = self._places.get(source)
+        return self._note(source, mark or str(problem), known.used if known is not None else {}, [problem])
 
     def kept(self, gone: Callable[[str], bool]) -> list[ConnectorConfig]:
         """The last usable versions of documents that `get()` has not come across this time, where `gone` says so.
@@ -94,47 +103,57 @@ class BaseConfig(abc.ABC):
         For a place that could not be looked into: what lies there has not been removed.
         """
         found = []
-        for source, version in self._versions.items():
-            if version.round != self._round and gone(source):
-                version.round = self._round
-                if version.good is not None:
-                    found.append(version.good)
+        for source, place in self._places.items():
+            if place.round != self._round and gone(source):
+                place.round = self._round
+                found += [config for _, config in place.used.values()]
         return found
 
+    def _note(
+        self, source: str, mark: bytes | str, used: dict[str, tuple[int, ConnectorConfig]], problems: list[Problem]
+    ) -> list[ConnectorConfig]:
+        known = self._places.get(source)
+        logged = known.problems if known is not None else []
+        self._places[source] = place = _Place(mark, self._round, used, problems)
+        for problem in problems:
+            if problem not in logged:
+                self._log(problem, is_kept=bool(used))
+        return self._found(place)
 
-def parse_document(data: bytes, source: str) -> ConnectorConfig:
-    """The document in `data` (JSON); ConfigurationException names `source` and the place or field in it."""
-    try:
-        # Some editors begin a file with a byte order mark.
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise ConfigurationException(f"{source}: byte {err.start} is not valid UTF-8.") from None
-    if not text.strip():
-        raise ConfigurationException(f"{source}: the document is empty.")
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as err:
-        # Not chained: the error carries the whole document, with its credentials.
-        raise ConfigurationException(
-            f"{source}:{err.lineno}:{err.colno}: the document is not valid JSON: {err.msg}."
-        ) from None
-    except (RecursionError, ValueError) as err:
-        raise ConfigurationException(f"{source}: the document cannot be read: {type(err).__name__}.") from None
-    return build(document, source)
+    def _found(self, place: _Place) -> list[ConnectorConfig]:
+        self.problems += [problem for problem in place.problems if problem.code not in TOLERATED]
+        self.warnings += [problem for problem in place.problems if problem.code in TOLERATED]
+        return [config for _, config in place.used.values()]
 
-
-def build(document: Any, source: str) -> ConnectorConfig:
-    """The parsed `document` as a configuration; ConfigurationException names `source` and the field."""
-    if not isinstance(document, dict):
-        raise ConfigurationException(
-            f"{source}: the document has to be a JSON object, not {_KINDS.get(type(document), 'a scalar')}."
-        )
-    try:
-        return ConnectorConfig.model_validate(document)
-    except ValidationError as err:
-        raise ConfigurationException(f"{source}: {parsing.validation_error(err)}.") from None
-    except DataFormatException as err:
-        raise ConfigurationException(f"{source}: {err}") from err
+    def _log(self, problem: Problem, *, is_kept: bool) -> None:
+        about = {"document": problem.source, "code": problem.code, "exception": str(problem)}
+        if problem.code in TOLERATED:
+            self.logger.warning("A configuration document has a mistake, and is used all the same.", extra=about)
+        elif is_kept:
+            self.logger.error("A configuration document is unusable; its last usable version is kept.", extra=about)
+        else:
+            self.logger.error("A configuration document was skipped.", extra=about)
 
 
-_KINDS: dict[type, str] = {list: "a list", str: "a text", type(None): "null"}
+def _keys(found: list[Document]) -> list[str]:
+    """What each document is known by: its name, where it has one of its own."""
+    names = [document.name for document in found]
+    return [name if name and names.count(name) == 1 else f"{name}#{number}" for number, name in enumerate(names)]
+
+
+def _at(
+    used: dict[str, tuple[int, ConnectorConfig]], index: int, keys: list[str]
+) -> tuple[int, ConnectorConfig] | None:
+    """The version that was at `index`, unless another document has its name now."""
+    return next((found for key, found in used.items() if found[0] == index and key not in keys), None)
+
+
+def _newer(before: ConnectorConfig, config: ConnectorConfig | None) -> ConnectorConfig:
+    """`config`, if it is usable and says something new; otherwise the object of before."""
+    if config is None:
+        return before
+    if config.model_dump() != before.model_dump():
+        return config
+    # It may stand on another line now.
+    before._origin = config._origin
+    return before

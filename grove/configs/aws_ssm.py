@@ -1,8 +1,10 @@
-"""Configuration documents in parameters of AWS Systems Manager: one JSON document in each.
+"""Configuration documents in parameters of AWS Systems Manager: JSON or YAML, one or several in each.
 
 A parameter holds 4 KB, or 8 KB in the advanced tier; keep credentials out of them, and in `secrets`.
 https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html
 """
+
+from typing import ClassVar
 
 from pydantic import field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,6 +44,8 @@ class Configuration(BaseSettings):
 class Handler(BaseConfig):
     """Reads documents from the parameters below GROVE_CONFIG_AWS_SSM_PREFIX."""
 
+    EXTRA: ClassVar[str | None] = "aws"
+
     def __init__(self) -> None:
         super().__init__()
         self.config = settings.read(Configuration)
@@ -51,11 +55,11 @@ class Handler(BaseConfig):
         """The documents by name of their parameters; AccessException where those cannot be listed."""
         parameters = self._store.below(self.config.prefix)
         self.begin()
-        loaded = [self._load(parameter) for parameter in parameters]
-        return [config for config in loaded if config is not None and id in (None, config.name)]
+        found = [config for parameter in parameters for config in self._load(parameter)]
+        return [config for config in found if id in (None, config.name)]
 
-    def _load(self, parameter: Parameter) -> ConnectorConfig | None:
+    def _load(self, parameter: Parameter) -> list[ConnectorConfig]:
         source = f"SSM parameter {parameter.name}"
         if parameter.value is None:
-            return self.report(f"{source}: {parameter.problem}", source)
+            return self.report(str(parameter.problem), source)
         return self.read(parameter.value.encode("utf-8", "surrogatepass"), source)

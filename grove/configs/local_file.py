@@ -1,4 +1,4 @@
-"""Configuration documents in a directory: every `*.json` below it."""
+"""Configuration documents in a directory: every `*.json`, `*.yaml` and `*.yml` below it."""
 
 import os
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from grove.helpers import parsing
 from grove.models import ConnectorConfig
 
 ENV_PREFIX = "GROVE_CONFIG_LOCAL_FILE_"
+EXTENSIONS = (".json", ".yaml", ".yml")
 
 
 class Configuration(BaseSettings):
@@ -34,7 +35,7 @@ class Handler(BaseConfig):
         except ValidationError as err:
             raise ConfigurationException(
                 f"{parsing.validation_error(err, ENV_PREFIX)}. "
-                f"Set {ENV_PREFIX}PATH to the directory that holds your configuration documents (*.json)."
+                f"Set {ENV_PREFIX}PATH to the directory that holds your configuration documents (*.json, *.yaml)."
             ) from err
 
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
@@ -47,21 +48,20 @@ class Handler(BaseConfig):
             )
         self.begin()
         unreadable: list[str] = []
-        loaded = [self._load(path) for path in sorted(self._documents(root, unreadable))]
-        found = [config for config in loaded if config is not None]
+        found = [config for path in sorted(self._documents(root, unreadable)) for config in self._load(path)]
         if unreadable:
             found += self.kept(lambda source: any(Path(source).is_relative_to(folder) for folder in unreadable))
         return [config for config in found if id in (None, config.name)]
 
-    def _load(self, path: Path) -> ConnectorConfig | None:
+    def _load(self, path: Path) -> list[ConnectorConfig]:
         source = str(path)
         try:
             if path.is_dir():
-                return self.report(f"{source}: this is a directory, not a document.", source)
+                return self.report("This is a directory, not a document.", source)
             data = path.read_bytes()
             mode = path.stat().st_mode
         except OSError as err:
-            return self.report(f"{source}: the document cannot be read: {err.strerror}.", source)
+            return self.report(f"The document cannot be read: {err.strerror}.", source)
         if not mode & 0o022:
             self._open_to_others.discard(source)
         elif source not in self._open_to_others:
@@ -78,7 +78,7 @@ class Handler(BaseConfig):
         seen: set[tuple[int, int]] = set()
 
         def failed(err: OSError) -> None:
-            self.report(f"{err.filename}: the directory cannot be read: {err.strerror}.", str(err.filename))
+            self.report(f"The directory cannot be read: {err.strerror}.", str(err.filename))
             unreadable.append(str(err.filename))
 
         for directory, folders, names in os.walk(root, followlinks=True, onerror=failed):
@@ -89,5 +89,5 @@ class Handler(BaseConfig):
             seen.add((status.st_dev, status.st_ino))
             folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
             for name in (*folders, *names):
-                if name.endswith(".json") and not name.startswith("."):
+                if name.endswith(EXTENSIONS) and not name.startswith("."):
                     yield Path(directory, name)

@@ -30,14 +30,14 @@ __all__ = ["ConfigContract"]
 
 CANARY = "canary-5a1e-of-the-contract"
 
-STREAM = f'"name": "a", "identity": "one", "connector": "contract", "key": "{CANARY}"'
+STREAM = f'"name": "a", "identity": "one", "connector": "local_heartbeat", "key": "{CANARY}"'
 
 BROKEN = {
     "blank": " ",
     "no-json": f'{{"name": "a", "key": "{CANARY}" ',
     "list": "[]",
     "text": f'"{CANARY}"',
-    "no-name": '{"identity": "one", "connector": "contract"}',
+    "no-name": '{"identity": "one", "connector": "local_heartbeat"}',
     "no-number": f'{{{STREAM}, "frequency": "{CANARY}"}}',
     "no-object": f'{{{STREAM}, "secrets": "{CANARY}"}}',
     "no-base64": f'{{{STREAM}, "encoding": {{"key": "base64"}}}}',
@@ -114,9 +114,9 @@ class ConfigContract:
         self.put("good", _text("good"))
         assert _names(backend.get()) == ["good"]
         (problem,) = backend.problems
-        assert "broken" in problem
-        assert [vars(record)["exception"] for record in caplog.records if record.levelname == "ERROR"] == [problem]
-        assert CANARY not in problem + caplog.text
+        assert "broken" in str(problem)
+        assert [vars(record)["exception"] for record in caplog.records if record.levelname == "ERROR"] == [str(problem)]
+        assert CANARY not in repr(problem) + caplog.text
 
     def test_a_document_that_breaks_keeps_its_last_usable_version(self, backend: BaseConfig) -> None:
         self.put("okta", _text("okta", frequency=60))
@@ -178,7 +178,7 @@ class ConfigContract:
 
 
 def _text(name: str, **fields: Any) -> str:
-    return json.dumps({"name": name, "identity": "one", "connector": "contract", **fields}, ensure_ascii=False)
+    return json.dumps({"name": name, "identity": "one", "connector": "local_heartbeat", **fields}, ensure_ascii=False)
 
 
 def _names(found: list[ConnectorConfig]) -> list[str]:

@@ -222,8 +222,8 @@ def test_a_value_that_cannot_be_decrypted_costs_its_own_document_only(put: Put, 
     for again in (handler, Handler()):
         found = names(again.get())
         (problem,) = again.problems
-        assert f"SSM parameter {sealed}" in problem
-        assert code in problem
+        assert f"SSM parameter {sealed}: " in str(problem)
+        assert code in str(problem)
     assert found == ["good", "open"]
 
 

@@ -28,9 +28,11 @@ def test_documents_come_in_the_order_of_their_paths(handler: Handler, tmp_path: 
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "z.json").write_text(document(name="second"))
     (tmp_path / "a.json").write_text(document(name="first"))
-    (tmp_path / "a.yaml").write_text("no: document")
+    (tmp_path / "c.yaml").write_text("name: third\nidentity: one\nconnector: local_heartbeat\n")
+    (tmp_path / "d.yml").write_text(document(name="fourth"))
+    (tmp_path / "a.yaml.txt").write_text("no: document")
     (tmp_path / ".hidden.json").write_text("{")
-    assert [config.name for config in handler.get()] == ["first", "second", "good"]
+    assert [config.name for config in handler.get()] == ["first", "second", "third", "fourth", "good"]
     assert handler.problems == []
 
 
@@ -52,22 +54,21 @@ def test_a_byte_order_mark_is_no_mistake(handler: Handler, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "a.json: the document is empty"),
-        (b" \n", "a.json: the document is empty"),
-        (b"[]", "has to be a JSON object, not a list"),
-        (b"null", "has to be a JSON object, not null"),
-        (b"7", "has to be a JSON object, not a scalar"),
-        (b'{\n  "key": "' + CANARY.encode() + b'"\n  "name": 1}', "a.json:3:3: .* not valid JSON"),
-        (b"\xff\xfe{}", "a.json: byte 0 is not valid UTF-8"),
-        (b"[" * 100_000, "a.json: the document cannot be read: RecursionError"),
-        (b"{}", "a.json: name: Field required; identity: Field required; connector: Field required"),
-        (document(frequency=CANARY).encode(), "a.json: frequency: "),
-        (document(identity="").encode(), "a.json: identity: "),
+        (b"", "a.json: The document is empty"),
+        (b" \n", "a.json: The document is empty"),
+        (b"[]", "a.json: There is no document in it"),
+        (b"null", "a.json:1:1: .*has to be an object with fields, not null"),
+        (b"7", "a.json:1:1: .*has to be an object with fields, not a number"),
+        (b'{\n  "key": "' + CANARY.encode() + b'"\n  "name": 1}', "a.json:3:3: .* not valid JSON.* A comma is missing"),
+        (b"\xff\xfe{}", "a.json: Byte 0 is not valid UTF-8"),
+        (b"[" * 100_000, "a.json: The document cannot be read: RecursionError"),
+        (document(frequency=CANARY).encode(), r"a.json:1:\d+: The field 'frequency' has to be a whole number"),
+        (document(identity="").encode(), r"a.json:1:\d+: The field 'identity' is empty"),
         (
             document(key=f"*{CANARY}", encoding={"key": "base64"}).encode(),
-            "a.json: Field 'key' cannot be decoded",
+            r"a.json:1:\d+: Field 'key' cannot be decoded",
         ),
-        (document(key=CANARY, encoding={"key": "rot13"}).encode(), "a.json: .*'rot13' is unknown"),
+        (document(key=CANARY, encoding={"key": "rot13"}).encode(), r"a.json:1:\d+: .*'rot13' is unknown"),
     ],
     ids=lambda value: repr(value[:12]) if isinstance(value, bytes) else "",
 )
@@ -78,22 +79,22 @@ def test_a_bad_document_is_named_and_skipped(
     with caplog.at_level(logging.ERROR):
         assert [config.name for config in handler.get()] == ["good"]
     (problem,) = handler.problems
-    assert re.search(words, problem), problem
-    assert [record.__dict__["exception"] for record in caplog.records] == [problem]
-    assert CANARY not in problem
+    assert re.search(words, str(problem)), problem
+    assert [record.__dict__["exception"] for record in caplog.records] == [str(problem)]
+    assert CANARY not in repr(problem)
 
 
 def test_a_directory_is_no_document(handler: Handler, tmp_path: Path) -> None:
     (tmp_path / "x.json").mkdir()
     (tmp_path / "x.json" / "inside.json").write_text(document(name="inside"))
     assert sorted(config.name for config in handler.get()) == ["good", "inside"]
-    assert [problem.endswith("this is a directory, not a document.") for problem in handler.problems] == [True]
+    assert [problem.message for problem in handler.problems] == ["This is a directory, not a document."]
 
 
 def test_a_broken_link_is_named(handler: Handler, tmp_path: Path) -> None:
     (tmp_path / "x.json").symlink_to(tmp_path / "nowhere")
     assert [config.name for config in handler.get()] == ["good"]
-    assert "x.json: the document cannot be read: No such file" in handler.problems[0]
+    assert "x.json: The document cannot be read: No such file" in str(handler.problems[0])
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
@@ -101,7 +102,7 @@ def test_an_unreadable_document_is_named(handler: Handler, tmp_path: Path) -> No
     (tmp_path / "x.json").write_text(document())
     (tmp_path / "x.json").chmod(0)
     assert [config.name for config in handler.get()] == ["good"]
-    assert "x.json: the document cannot be read: Permission denied" in handler.problems[0]
+    assert "x.json: The document cannot be read: Permission denied" in str(handler.problems[0])
 
 
 def test_problems_are_those_of_the_last_reading(handler: Handler, tmp_path: Path) -> None:

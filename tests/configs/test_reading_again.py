@@ -48,7 +48,7 @@ def test_a_broken_document_keeps_its_last_usable_version(
     handler.get()
     (tmp_path / "a.json").write_text("{")
     assert names(handler.get()) == ["a", "b"]
-    assert "a.json" in handler.problems[0]
+    assert "a.json" in str(handler.problems[0])
     (tmp_path / "a.json").write_text(document("a", frequency=7))
     assert [config.frequency for config in handler.get()] == [7, 600]
     assert handler.problems == []
@@ -91,7 +91,7 @@ def test_a_document_that_cannot_be_read_any_more_is_kept(
     (tmp_path / "a.json").mkdir()
     assert names(handler.get()) == ["a", "b"]
     assert names(handler.get()) == ["a", "b"]
-    assert ["this is a directory" in problem for problem in reported(caplog)] == [True]
+    assert ["This is a directory" in problem for problem in reported(caplog)] == [True]
 
 
 def test_what_lies_in_a_directory_that_cannot_be_read_is_kept(
@@ -111,7 +111,7 @@ def test_what_lies_in_a_directory_that_cannot_be_read_is_kept(
         patch.setattr(os, "scandir", scandir)
         for _ in range(2):
             assert names(handler.get()) == ["a", "b", "c"]
-        assert "team: the directory cannot be read" in handler.problems[0]
+        assert "team: The directory cannot be read" in str(handler.problems[0])
     (tmp_path / "team" / "c.json").unlink()
     assert names(handler.get()) == ["a", "b"]
 
@@ -131,8 +131,7 @@ def test_another_source_is_kept_in_the_same_way(caplog: pytest.LogCaptureFixture
 
         def get(self, id: str | None = None) -> list[ConnectorConfig]:
             self.begin()
-            found = [self.read(data, source) for source, data in self.read_all().items()]
-            return [config for config in found if config is not None]
+            return [config for source, data in self.read_all().items() for config in self.read(data, source)]
 
     store = Store()
     store.read_all = lambda: {"/x": document("x").encode()}

@@ -91,8 +91,7 @@ class Documents(BaseConfig):
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
         self.begin()
         self.stage.load()
-        found = [self.read(data, source) for source, data in sorted(self.stage.documents.items())]
-        return [config for config in found if config is not None]
+        return [config for source, data in sorted(self.stage.documents.items()) for config in self.read(data, source)]
 
 
 class Output(BaseOutput):

@@ -232,14 +232,26 @@ def test_no_connector_can_end_the_daemon(stage: Stage, act: Any) -> None:
     [
         {"connector": "no_such_connector"},
         {"processors": [{"name": "p", "processor": "no_such_processor"}]},
-        {"secrets": {"key": "/somewhere"}},
     ],
     ids=lambda fields: next(iter(fields)),
 )
-def test_an_unusable_document_is_tried_again_and_its_cure_at_once(
+def test_a_document_that_names_nothing_there_is_told_once_and_its_cure_used_at_once(
     stage: Stage, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     stage.document("a", **fields)
+    stage.document("good")
+    stage.at(1001, lambda: stage.document("a"))
+    stage.run(1250, config_refresh=100)
+    (report,) = said(caplog, "A configuration document was skipped.")
+    assert "no_such" in report["exception"]
+    assert stage.starts("a") == [1100, 1160, 1220]
+    assert len(stage.starts("good")) == 21
+
+
+def test_an_unusable_document_is_tried_again_and_its_cure_at_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.document("a", secrets={"key": "/somewhere"})
     stage.document("good")
     stage.at(1001, lambda: stage.document("a"))
     stage.run(1250, config_refresh=100)

@@ -58,18 +58,31 @@ def test_a_broken_document_does_not_stop_the_others(grove: Grove) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "words"),
     [
-        {"connector": "local_hartbeat"},
-        {"processors": [{"name": "p", "processor": "filter_entries", "filters": ["a["]}]},
-        {"processors": [{"name": "p", "processor": "nothing"}]},
-        {"secrets": {"key": "/nowhere"}},
+        ({"connector": "local_hartbeat"}, "There is no connector 'local_hartbeat'. Did you mean 'local_heartbeat'?"),
+        (
+            {"processors": [{"name": "p", "processor": "filter_entries", "filters": ["a["]}]},
+            "processors.0.filters.0: 'a[' is no JMESPath expression",
+        ),
+        ({"processors": [{"name": "p", "processor": "nothing"}]}, "There is no processor 'nothing'."),
+        ({"frequency": "often"}, "The field 'frequency' has to be a whole number"),
     ],
-    ids=lambda fields: next(iter(fields)),
+    ids=lambda fields: next(iter(fields)) if isinstance(fields, dict) else "",
 )
-def test_an_unusable_document_is_one_of_configuration(grove: Grove, fields: dict[str, object]) -> None:
+def test_an_unusable_document_is_one_of_configuration(grove: Grove, fields: dict[str, object], words: str) -> None:
     grove.document("beats", count=1, interval=0)
     grove.document("bad", **fields)  # type: ignore[arg-type]
+    done = grove.run()
+    assert (done.code, len(done.entries)) == (78, 1)
+    problem = done.log("A configuration document was skipped.")["detail"]["exception"]
+    assert "bad.json:1:" in problem
+    assert words in problem
+
+
+def test_secrets_without_a_store_are_a_matter_of_configuration(grove: Grove) -> None:
+    grove.document("beats", count=1, interval=0)
+    grove.document("bad", secrets={"key": "/nowhere"})
     done = grove.run()
     assert (done.code, len(done.entries)) == (78, 1)
     assert "bad" in done.log("The stream's configuration is unusable.")["detail"]["stream"]

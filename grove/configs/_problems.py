@@ -1,0 +1,64 @@
+"""What can be wrong with a configuration document, in one form for `grove validate`, for logs and for errors."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["TOLERATED", "Problem", "suggestion"]
+
+TOLERATED = frozenset({"duplicate-field", "duplicate-name", "missing-credential", "unknown-field"})
+"""Codes of problems that `grove validate` refuses, and that a run warns about: the document is used all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    `source` is the file or parameter, or the setting, that it is wrong in. `line` and `column` begin at 1, and are 0
+    where the place is not known. `code` names the kind of problem, `message` says what is wrong and `help` what to
+    do. `path` is that of the field, with dots, and `document` the name of the document, where there are such.
+    `quote` is the line itself without what may be a credential; `width` characters from `caret` on (from 0) are meant.
+    """
+
+    source: str
+    code: str
+    message: str
+    help: str = ""
+    line: int = 0
+    column: int = 0
+    path: str = ""
+    document: str = ""
+    quote: str = field(default="", repr=False)
+    caret: int = 0
+    width: int = 1
+
+    def __str__(self) -> str:
+        """On one line: "conf/okta.yaml:7:1: Nothing uses the field 'feilds'. Did you mean 'fields'?"."""
+        return f"{self.place}: {self.message}" + (f" {self.help}" if self.help else "")
+
+    @property
+    def place(self) -> str:
+        """The source, with line and column where they are known."""
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+    def facts(self) -> dict[str, Any]:
+        """For programs, as JSON: everything but the quotation; None for what is not known."""
+        return {
+            "source": self.source,
+            "line": self.line or None,
+            "column": self.column or None,
+            "code": self.code,
+            "message": self.message,
+            "help": self.help or None,
+            "field": self.path or None,
+            "document": self.document or None,
+        }
+
+
+def suggestion(word: str, words: Iterable[str]) -> str:
+    """ "Did you mean 'fields'?" for a `word` that is close to one of `words`; empty where it is close to none."""
+    near = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
+    return f"Did you mean {near[0]!r}?" if near else ""
