@@ -64,14 +64,14 @@ def test_a_day_is_not_waited_for_without_end(
     stream.run()
     vendor.offer(50)
     monkeypatch.setattr(clock, "now", lambda: clock.parse_datestamp("2026-11-25T12:00:00Z"))
-    assert stream.run().outcome == "succeeded"
+    assert stream.run(patience=7).outcome == "succeeded"
     assert stream.delivered() == list(range(vendor.first + 50))
 
 
 @of_usage
 def test_a_day_that_is_refused_although_it_is_over_is_an_error(stream: Stream, vendor: UsageVendor) -> None:
     vendor.intercept = lambda asked: Answered({"error": {"code": 400, "message": "bad customer"}}, 400)
-    connector = stream.run()
+    connector = stream.run(patience=7)
     assert "bad customer" in str(connector.failure)
 
 

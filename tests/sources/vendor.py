@@ -41,6 +41,15 @@ class Answered:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One page of what was found; `next` is the place after it, whether or not there is `more`."""
+
+    entries: list[Any]
+    next: str
+    more: bool
+
+
 class RefusedError(Exception):
     """The vendor answers with an error of its own."""
 
@@ -64,12 +73,28 @@ class Vendor:
     first: ClassVar[int] = 2_300
     """How many entries there are at first: at least three pages."""
 
+    page_size: int = 1_000
+    """How many entries a page has at most."""
+
+    pages_by: ClassVar[str] = "cursor"
+    """How pages are asked for: by a "cursor" that `part` names, or by an "offset" or a "keyset" of the client's."""
+
     snapshot: ClassVar[bool] = False
+
+    reserves: ClassVar[dict[str, str]] = {}
+    """What this vendor never does, by the name of a scenario: why."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[int, int]] = []
         self.asked: list[Asked] = []
         self.intercept: Callable[[Asked], Answered | None] = lambda asked: None
+        self.repeats = False
+        """Whether the next page is the one before it once more, with another name for its place."""
+        self.loops = 0
+        """With n, the next page leads to the one n - 1 before it, from now on."""
+        self.places: list[tuple[str, str]] = []
+        self.back: dict[tuple[str, str], str] = {}
+        """Places that lead back, and where to."""
         # The newest of the first ones is a good while old.
         self._moment = times.nanoseconds(NOW) - 20 * 3600 * SECOND
         self._server = Server(self._reply)
@@ -88,8 +113,20 @@ class Vendor:
 
     def tie(self, count: int) -> None:
         """New entries with the newest moment there is."""
+        newest = max(self.entries)[0]
         for _ in range(count):
-            self.entries.append((self.entries[-1][0], len(self.entries)))
+            self.entries.append((newest, len(self.entries)))
+
+    def offer_late(self, count: int, seconds: float) -> None:
+        """New entries of up to that long before the newest one."""
+        newest, step = max(self.entries)[0], int(seconds * SECOND) // count
+        for number in range(count):
+            self.entries.append(((newest - number * step) // self.granularity * self.granularity, len(self.entries)))
+
+    def compact(self) -> None:
+        """No entries, and pages of twenty."""
+        self.entries.clear()
+        self.page_size = 20
 
     # --- what a vendor says for itself ---
 
@@ -118,7 +155,36 @@ class Vendor:
         """How this vendor says that it was asked too often, and to come back in that many seconds."""
         return Answered({"error": "rate_limited"}, 429, {"Retry-After": str(seconds)})
 
+    def is_page(self, asked: Asked) -> bool:
+        """Whether it is a page that is asked for, and not the details of an entry."""
+        return True
+
     # --- what most of them need ---
+
+    def part(self, found: list[Any], place: str | None, size: int | None = None, first: int = 0) -> Part:
+        """The page of `found` at a place that an earlier one named, or else from entry number `first` on."""
+        size = self.page_size if size is None else min(size, self.page_size)
+        place = str(first) if place is None else place
+        start = int(place.partition(".")[0])
+        if self.repeats:
+            self.repeats = False
+            return Part(found[max(0, start - size) : start], f"{start}.{len(self.asked)}", True)
+        end = min(start + size, len(found))
+        # Places of one request are none of another.
+        here = (self.asked[-1].path, place)
+        self.places.append(here)
+        if self.loops:
+            self.back[here] = self.places[-self.loops][1]
+            self.loops = 0
+        return Part(found[start:end], self.back.get(here, str(end)), end < len(found) or here in self.back)
+
+    def feed(self) -> list[dict[str, Any]]:
+        """All entries in the order in which they arrived."""
+        return [self.entry(*place) for place in self.entries]
+
+    def arrived_since(self, moment: int) -> int:
+        """The index in `feed()` of the first entry that is not before a moment."""
+        return next((index for index, place in enumerate(self.entries) if place[0] >= moment), len(self.entries))
 
     def between(self, since: int | None, until: int | None = None, *, newest_first: bool) -> list[dict[str, Any]]:
         """The entries of a span, both ends included."""
@@ -173,8 +239,8 @@ def moment(text: str) -> int:
     return found
 
 
-def relocated(kind: type[RestConnector], url: str) -> type[RestConnector]:
-    """The same connector, for a vendor whose every host is `url`."""
+def relocated(kind: type[RestConnector], url: str, size: int | None = None) -> type[RestConnector]:
+    """The same connector, for a vendor whose every host is `url`; `size` is what it counts its pages by."""
 
     def moved(value: Any) -> Any:
         if isinstance(value, dict):
@@ -190,7 +256,10 @@ def relocated(kind: type[RestConnector], url: str) -> type[RestConnector]:
 
     class Relocated(kind):  # type: ignore[valid-type, misc]
         def source(self) -> Source:
-            return Source.model_validate(moved(super().source().model_dump()))
+            declared = moved(super().source().model_dump())
+            if size is not None and "size" in declared["paging"]:
+                declared["paging"]["size"] = size
+            return Source.model_validate(declared)
 
     Relocated.__module__ = kind.__module__
     for name, value in vars(kind).items():

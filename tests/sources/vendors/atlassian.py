@@ -15,6 +15,7 @@ class OrganisationVendor(Vendor):
     connector = Organisation
     document = {"key": TOKEN}
     first = 250
+    page_size = 100
     granularity = times.SECOND // 1000
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
@@ -24,10 +25,9 @@ class OrganisationVendor(Vendor):
         only(asked.query, "from!", "cursor")
         assert asked.path == "/admin/v1/orgs/corp/events"
         found = self.between(int(asked.query["from"]) * (times.SECOND // 1000), newest_first=True)
-        start = next((n + 1 for n, entry in enumerate(found) if entry["id"] == asked.query.get("cursor")), 0)
-        page = found[start : start + 100]
-        more = page[-1]["id"] if start + 100 < len(found) else None
-        return Answered({"data": page, "links": {}, "meta": {"next": more, "page_size": len(page)}})
+        page = self.part(found, asked.query.get("cursor"))
+        meta = {"next": page.next if page.more else None, "page_size": len(page.entries)}
+        return Answered({"data": page.entries, "links": {}, "meta": meta})
 
     def limited(self, seconds: int) -> Answered:
         # Whole minutes: short of one, the moment has passed already.
@@ -37,6 +37,7 @@ class OrganisationVendor(Vendor):
 
 class SiteVendor(Vendor):
     connector = Site
+    pages_by = "offset"
     document = {"key": TOKEN, "username": "ada@example.org"}
     granularity = times.SECOND // 1000
 
@@ -52,6 +53,6 @@ class SiteVendor(Vendor):
         only(asked.query, "from!", "to!", "limit!", "offset!")
         assert asked.path == "/rest/api/3/auditing/record"
         found = self.between(moment(asked.query["from"]), moment(asked.query["to"]), newest_first=True)
-        start, limit = int(asked.query["offset"]), min(int(asked.query["limit"]), 1000)
+        start, limit = int(asked.query["offset"]), min(int(asked.query["limit"]), self.page_size)
         page = found[start : start + limit]
         return Answered({"offset": start, "limit": limit, "total": len(found), "records": page})

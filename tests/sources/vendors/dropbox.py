@@ -30,14 +30,14 @@ class TeamEventsVendor(Vendor):
         return {"timestamp": times.written(moment, "iso"), "event_category": {".tag": "logins"}, "id": str(number)}
 
     def answer(self, asked: Asked) -> Answered:
-        entries = self.between(None, newest_first=False)
+        start, place = 0, None
         if asked.path == "/2/team_log/get_events/continue":
             only(asked.body, "cursor!")
-            start = int(asked.body["cursor"].removeprefix("c"))
+            place = asked.body["cursor"]
         else:
             assert asked.path == "/2/team_log/get_events"
             only(asked.body, "limit!", "category!", "time!")
             assert asked.body["category"] == "logins"
-            start = len(entries) - len(self.between(moment(asked.body["time"]["start_time"]), newest_first=False))
-        end = min(start + 1000, len(entries))
-        return Answered({"events": entries[start:end], "cursor": f"c{end}", "has_more": end < len(entries)})
+            start = self.arrived_since(moment(asked.body["time"]["start_time"]))
+        page = self.part(self.feed(), place, first=start)
+        return Answered({"events": page.entries, "cursor": page.next, "has_more": page.more})

@@ -11,6 +11,8 @@ from ..vendor import TOKEN, Answered, Asked, Vendor, only
 class HostLogsVendor(Vendor):
     connector = Connector
     first = 250
+    page_size = 100
+    pages_by = "offset"
     says_more = True
 
     def __init__(self) -> None:
@@ -27,7 +29,7 @@ class HostLogsVendor(Vendor):
         assert (asked.query["order_key"], asked.query["order_direction"]) == ("software_updated_at", "desc")
         silent = [{"id": -1, "software_updated_at": None}]
         found = self.between(None, newest_first=True) + silent
-        size = int(asked.query["per_page"])
+        size = min(int(asked.query["per_page"]), self.page_size)
         start = int(asked.query["page"]) * size
         body: dict[str, Any] = {"hosts": found[start : start + size] or None}
         if self.says_more:

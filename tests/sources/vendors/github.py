@@ -10,9 +10,12 @@ from grove.connectors.rest import times
 
 from ..vendor import NOW, SECOND, TOKEN, Answered, Asked, RefusedError, Vendor, moment, only
 
+SUITES = "/orgs/corp/rulesets/rule-suites"
+
 
 class _GitHub(Vendor):
     document = {"key": TOKEN}
+    page_size = 100
 
     def authorize(self, asked: Asked) -> None:
         if asked.headers.get("authorization") != f"Bearer {TOKEN}":
@@ -23,11 +26,11 @@ class _GitHub(Vendor):
         headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) + seconds)}
         return Answered({"message": "API rate limit exceeded"}, 403, headers)
 
-    def page(self, asked: Asked, found: list[Any], query: str) -> Answered:
-        start = int(asked.query.get("after", "0"))
-        end = start + min(int(asked.query["per_page"]), 100)
-        link = f'<{self.url}{asked.path}?{query}&per_page=100&after={end}>; rel="next"'
-        return Answered(found[start:end], headers={"Link": link} if end < len(found) else {})
+    def linked(self, asked: Asked, found: list[Any], query: str) -> Answered:
+        """A page of what was found, with a link to the next one."""
+        page = self.part(found, asked.query.get("after"), int(asked.query["per_page"]))
+        link = f'<{self.url}{asked.path}?{query}&per_page=100&after={page.next}>; rel="next"'
+        return Answered(page.entries, headers={"Link": link} if page.more else {})
 
 
 class AuditLogVendor(_GitHub):
@@ -53,7 +56,7 @@ class AuditLogVendor(_GitHub):
         # Compared by whole seconds, both included.
         found = self.between(moment(bounds[1]), moment(bounds[2]) + SECOND - 1, newest_first=False)
         query = f"phrase={quote(asked.query['phrase'])}&include=web&order=asc"
-        return self.page(asked, found, query)
+        return self.linked(asked, found, query)
 
 
 class RulesetsVendor(_GitHub):
@@ -67,12 +70,14 @@ class RulesetsVendor(_GitHub):
         assert entry["rule_evaluations"], "only the details have them"
         return int(entry["id"])
 
+    def is_page(self, asked: Asked) -> bool:
+        return asked.path == SUITES
+
     def answer(self, asked: Asked) -> Answered:
-        base = "/orgs/corp/rulesets/rule-suites"
-        if asked.path == base:
+        if self.is_page(asked):
             only(asked.query, "rule_suite_result!", "time_period!", "per_page!", "after")
             hours = {"hour": 1, "day": 24, "week": 168, "month": 720}[asked.query["time_period"]]
             found = self.between(times.nanoseconds(NOW) - hours * 3600 * SECOND, newest_first=True)
-            return self.page(asked, found, f"rule_suite_result=all&time_period={asked.query['time_period']}")
-        number = int(asked.path.removeprefix(f"{base}/"))
+            return self.linked(asked, found, f"rule_suite_result=all&time_period={asked.query['time_period']}")
+        number = int(asked.path.removeprefix(f"{SUITES}/"))
         return Answered({**self.entry(*self.entries[number]), "rule_evaluations": [{"result": "fail"}]})

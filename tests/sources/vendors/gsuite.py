@@ -45,14 +45,11 @@ class _Google(Vendor):
             raise RefusedError(400, {"error": "invalid_grant"})
         return Answered({"access_token": TOKEN, "expires_in": 3600})
 
-    def page(self, asked: Asked, kind: str, found: list[Any], size: int) -> Answered:
+    def paged(self, asked: Asked, kind: str, found: list[Any], size: str) -> Answered:
         """A page of what was found; there is no list where nothing was, and no token where it is all."""
-        start = int(asked.query.get("pageToken", "0"))
-        page = found[start : start + size]
-        body: dict[str, Any] = {kind: page} if page else {}
-        if start + len(page) < len(found):
-            body["nextPageToken"] = str(start + len(page))
-        return Answered(body)
+        page = self.part(found, asked.query.get("pageToken"), int(asked.query.get(size, "1000")))
+        token = {"nextPageToken": page.next} if page.more else {}
+        return Answered({kind: page.entries, **token} if page.entries else token)
 
     def limited(self, seconds: int) -> Answered:
         error = {"code": 403, "errors": [{"reason": "rateLimitExceeded"}]}
@@ -76,7 +73,7 @@ class ActivitiesVendor(_Google):
         assert asked.path == "/admin/reports/v1/activity/users/all/applications/admin"
         since, until = moment(asked.query["startTime"]), moment(asked.query["endTime"])
         assert until <= times.nanoseconds(NOW)
-        return self.page(asked, "items", self.between(since, until, newest_first=True), int(asked.query["maxResults"]))
+        return self.paged(asked, "items", self.between(since, until, newest_first=True), "maxResults")
 
 
 class AlertsVendor(_Google):
@@ -98,16 +95,19 @@ class AlertsVendor(_Google):
         if bound is None:
             raise RefusedError(400, {"error": {"code": 400, "message": "filter"}})
         found = self.between(moment(bound[1]), newest_first=False)
-        return self.page(asked, "alerts", found, min(int(asked.query["pageSize"]), 1000))
+        return self.paged(asked, "alerts", found, "pageSize")
 
 
 class UsageVendor(_Google):
     """Two days of reports at first, and another day each time that more are offered."""
 
     connector = Usage
-    document = {"usage_report_type": "userUsageReports", "patience": 7}
+    document = {"usage_report_type": "userUsageReports", "patience": 20}
     scope = "admin.reports.usage.readonly"
     path = "/admin/reports/v1/usage/users/all/dates/"
+    days_at_first = 2
+    reserves: ClassVar[dict[str, str]] = {"late_arrival": "a day that is final gets no more reports"}
+
     sizes = True
     """Whether a page's size is a parameter: not of the one report of a whole account."""
 
@@ -119,7 +119,7 @@ class UsageVendor(_Google):
 
     def offer(self, count: int) -> None:
         start = times.nanoseconds(NOW) // DAY * DAY - 7 * DAY
-        at_once = 1 if self.entries else 2
+        at_once = 1 if self.entries else self.days_at_first
         first = self.entries[-1][0] + DAY if self.entries else start
         for number in range(count):
             self.entries.append((first + number * at_once // count * DAY, len(self.entries)))
@@ -127,6 +127,10 @@ class UsageVendor(_Google):
     def tie(self, count: int) -> None:
         """A day that is final gets no more reports."""
         self.offer(count)
+
+    def compact(self) -> None:
+        super().compact()
+        self.days_at_first = 1
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         return {"date": times.written(moment, "date"), "entity": {"type": "USER", "profileId": str(number)}}
@@ -141,7 +145,7 @@ class UsageVendor(_Google):
         found = self.between(moment(day), moment(day), newest_first=False)
         if not found:
             return self.too_late
-        answer = self.page(asked, "usageReports", found, min(int(asked.query.get("maxResults", "1000")), 1000))
+        answer = self.paged(asked, "usageReports", found, "maxResults")
         if day == self.partial:
             answer.body["warnings"] = [{"code": "200", "message": "Data is not available right now", "data": []}]
         return answer

@@ -13,6 +13,8 @@ MILLISECOND = times.SECOND // 1000
 
 class AuditRecordsVendor(Vendor):
     connector = Connector
+    page_size = 20
+    pages_by = "keyset"
     document = {"key": TOKEN}
     first = 70
     granularity = MILLISECOND

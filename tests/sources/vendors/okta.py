@@ -36,16 +36,18 @@ class SystemLogVendor(_Okta):
         assert asked.path == "/api/v1/logs"
         assert asked.query["sortOrder"] == "ASCENDING"
         found = self.between(moment(asked.query["since"]), newest_first=False)
-        start = int(asked.query.get("after", "0"))
-        page = found[start : start + min(int(asked.query["limit"]), 1000)]
-        query = f"since={asked.query['since']}&sortOrder=ASCENDING&limit=1000&after={start + len(page)}"
+        page = self.part(found, asked.query.get("after"), int(asked.query["limit"]))
+        query = f"since={asked.query['since']}&sortOrder=ASCENDING&limit=1000&after={page.next}"
         links = f'<{self.url}/api/v1/logs?{asked.query}>; rel="self", <{self.url}/api/v1/logs?{query}>; rel="next"'
-        return Answered(page, headers={"Link": links.replace("'", "%27").replace(" ", "").replace(";rel", "; rel")})
+        return Answered(
+            page.entries, headers={"Link": links.replace("'", "%27").replace(" ", "").replace(";rel", "; rel")}
+        )
 
 
 class UsersVendor(_Okta):
     connector = Users
     first = 450
+    page_size = 200
     snapshot = True
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
@@ -54,8 +56,6 @@ class UsersVendor(_Okta):
     def answer(self, asked: Asked) -> Answered:
         only(asked.query, "limit!", "after")
         assert asked.path == "/api/v1/users"
-        start = int(asked.query.get("after", "0"))
-        found = self.between(None, newest_first=False)
-        end = start + min(int(asked.query["limit"]), 200)
-        headers = {} if end >= len(found) else {"Link": f'<{self.url}/api/v1/users?limit=200&after={end}>; rel="next"'}
-        return Answered(found[start:end], headers=headers)
+        page = self.part(self.feed(), asked.query.get("after"), int(asked.query["limit"]))
+        link = f'<{self.url}/api/v1/users?limit=200&after={page.next}>; rel="next"'
+        return Answered(page.entries, headers={"Link": link} if page.more else {})

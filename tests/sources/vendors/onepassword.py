@@ -23,17 +23,15 @@ class SigninAttemptsVendor(Vendor):
 
     def answer(self, asked: Asked) -> Answered:
         assert (asked.method, asked.path) == ("POST", self.path)
+        start, place = 0, None
         if "cursor" in asked.body:
             only(asked.body, "cursor!")
-            start = int(asked.body["cursor"].removeprefix("CUR"))
-            limit = 1000
+            place = asked.body["cursor"]
         else:
             only(asked.body, "limit!", "start_time!")
-            found = self.between(moment(asked.body["start_time"]), newest_first=False)
-            start, limit = len(self.entries) - len(found), asked.body["limit"]
-        entries = self.between(None, newest_first=False)
-        end = min(start + limit, len(entries))
-        return Answered({"items": entries[start:end], "cursor": f"CUR{end}", "has_more": end < len(entries)})
+            start = self.arrived_since(moment(asked.body["start_time"]))
+        page = self.part(self.feed(), place, first=start)
+        return Answered({"items": page.entries, "cursor": page.next, "has_more": page.more})
 
 
 class ItemUsagesVendor(SigninAttemptsVendor):

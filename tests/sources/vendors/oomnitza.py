@@ -12,6 +12,8 @@ class ActivitiesVendor(Vendor):
     connector = Connector
     document = {"key": TOKEN}
     first = 4_500
+    page_size = 2_000
+    pages_by = "offset"
 
     def authorize(self, asked: Asked) -> None:
         if asked.headers.get("authorization2") != TOKEN or "authorization" in asked.headers:
@@ -24,5 +26,5 @@ class ActivitiesVendor(Vendor):
         only(asked.query, "start_date!", "end_date!", "limit!", "skip!")
         assert asked.path == "/api/v3/activities"
         bounds = [int(asked.query[name]) * SECOND for name in ("start_date", "end_date")]
-        start, limit = int(asked.query["skip"]), int(asked.query["limit"])
+        start, limit = int(asked.query["skip"]), min(int(asked.query["limit"]), self.page_size)
         return Answered(self.between(*bounds, newest_first=True)[start : start + limit])

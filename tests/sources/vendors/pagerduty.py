@@ -12,6 +12,7 @@ class AuditRecordsVendor(Vendor):
     connector = Connector
     document = {"key": TOKEN}
     first = 250
+    page_size = 100
     granularity = times.SECOND // 1000
 
     def authorize(self, asked: Asked) -> None:
@@ -29,9 +30,8 @@ class AuditRecordsVendor(Vendor):
         if until - since > 31 * 86_400 * SECOND:
             raise RefusedError(400, {"error": {"message": "The time range is too long."}})
         found = self.between(since, until, newest_first=True)
-        start = next((n for n, entry in enumerate(found) if entry["id"] == asked.query.get("cursor")), 0)
-        more = found[start + 100]["id"] if start + 100 < len(found) else None
-        return Answered({"limit": 100, "next_cursor": more, "records": found[start : start + 100]})
+        page = self.part(found, asked.query.get("cursor"))
+        return Answered({"limit": 100, "next_cursor": page.next if page.more else None, "records": page.entries})
 
     def limited(self, seconds: int) -> Answered:
         return Answered({"error": {"code": 2020}}, 429, {"ratelimit-reset": str(seconds)})

@@ -13,6 +13,7 @@ class OrganizationLogsVendor(Vendor):
     connector = Connector
     document = {"key": TOKEN}
     first = 60
+    page_size = 20
 
     def authorize(self, asked: Asked) -> None:
         if asked.headers.get("authorization") != f"Bearer {TOKEN}":
@@ -33,8 +34,5 @@ class OrganizationLogsVendor(Vendor):
         )
         end = times.nanoseconds(last + timedelta(days=1)) - 1
         found = self.between(times.nanoseconds(first), end, newest_first=True)
-        start = int(asked.query.get("next_page", "0"))
-        body: dict[str, Any] = {"logs": found[start : start + 20]}
-        if start + 20 < len(found):
-            body["next_page"] = str(start + 20)
-        return Answered(body)
+        page = self.part(found, asked.query.get("next_page"))
+        return Answered({"logs": page.entries, **({"next_page": page.next} if page.more else {})})

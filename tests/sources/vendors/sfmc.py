@@ -16,6 +16,8 @@ class AuditEventsVendor(Vendor):
     document = {"client_id": "package", "client_secret": "p4ckage-s3cret"}
     wrong = {"client_secret": WRONG}
     first = 1_200
+    page_size = 500
+    pages_by = "offset"
     granularity = SECOND // 1000
     path = "/data/v1/audit/auditEvents"
     wrapped = True
@@ -46,7 +48,7 @@ class AuditEventsVendor(Vendor):
         since, until = (moment(asked.query[name]) + BEHIND for name in ("startdate", "enddate"))
         assert until == times.nanoseconds(NOW), "now, by the vendor's clock"
         found = self.between(since, until, newest_first=False)
-        page, size = int(asked.query["$page"]), int(asked.query["$pagesize"])
+        page, size = int(asked.query["$page"]), min(int(asked.query["$pagesize"]), self.page_size)
         items = found[(page - 1) * size : page * size]
         body = {"page": page, "pageSize": size, "count": len(items), "items": items}
         return Answered([body] if self.wrapped else body)

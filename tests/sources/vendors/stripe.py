@@ -12,6 +12,8 @@ class EventsVendor(Vendor):
     connector = Connector
     document = {"key": TOKEN}
     first = 250
+    page_size = 100
+    pages_by = "keyset"
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         return {"id": f"evt_{number}", "object": "event", "created": times.written(moment, "epoch")}
@@ -25,5 +27,5 @@ class EventsVendor(Vendor):
         found = self.between(int(asked.query["created[gte]"]) * SECOND, newest_first=True)
         after = asked.query.get("starting_after")
         start = next((number + 1 for number, entry in enumerate(found) if entry["id"] == after), 0)
-        page = found[start : start + min(int(asked.query["limit"]), 100)]
+        page = found[start : start + min(int(asked.query["limit"]), self.page_size)]
         return Answered({"object": "list", "data": page, "has_more": start + len(page) < len(found)})

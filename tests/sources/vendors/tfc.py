@@ -10,6 +10,7 @@ from ..vendor import TOKEN, Answered, Asked, Vendor, moment, only
 
 class AuditTrailsVendor(Vendor):
     connector = Connector
+    pages_by = "offset"
     document = {"key": TOKEN}
     granularity = times.SECOND // 1000
 
@@ -20,7 +21,7 @@ class AuditTrailsVendor(Vendor):
         only(asked.query, "since!", "page[size]!", "page[number]")
         assert asked.path == "/api/v2/organization/audit-trail"
         found = self.between(moment(asked.query["since"]) + 1, newest_first=True)
-        page, size = int(asked.query.get("page[number]", "1")), min(int(asked.query["page[size]"]), 1000)
+        page, size = int(asked.query.get("page[number]", "1")), min(int(asked.query["page[size]"]), self.page_size)
         more = page + 1 if page * size < len(found) else None
         return Answered({"data": found[(page - 1) * size : page * size], "pagination": {"next_page": more}})
 

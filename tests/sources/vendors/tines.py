@@ -12,6 +12,8 @@ class AuditLogsVendor(Vendor):
     connector = Connector
     document = {"key": TOKEN}
     first = 1_200
+    page_size = 500
+    pages_by = "offset"
 
     def authorize(self, asked: Asked) -> None:
         if asked.headers.get("x-user-token") != TOKEN:
@@ -28,6 +30,6 @@ class AuditLogsVendor(Vendor):
         wanted = asked.query.get("operation_name")
         found = self.between(since, until, newest_first=True)
         found = [entry for entry in found if wanted in (None, entry["operation_name"])]
-        page, size = int(asked.query.get("page", "1")), min(int(asked.query["per_page"]), 500)
+        page, size = int(asked.query.get("page", "1")), min(int(asked.query["per_page"]), self.page_size)
         more = page + 1 if page * size < len(found) else None
         return Answered({"audit_logs": found[(page - 1) * size : page * size], "meta": {"next_page_number": more}})

@@ -16,6 +16,7 @@ class AuditLogsVendor(Vendor):
     connector = AuditLogs
     document = {"key": SECRET}
     first = 250
+    page_size = 100
     granularity = times.SECOND // 1_000_000
     log = "audit_logs"
 
@@ -35,9 +36,8 @@ class AuditLogsVendor(Vendor):
         only(asked.query, "start_time!", "page_size!", "page_token")
         assert asked.path == f"/public/v1alpha/{self.log}"
         found = self.between(moment(asked.query["start_time"]), newest_first=True)
-        start = int(asked.query.get("page_token", "0"))
-        end = start + min(int(asked.query["page_size"]), 100)
-        return Answered({self.log: found[start:end], "next_page_token": str(end) if end < len(found) else ""})
+        page = self.part(found, asked.query.get("page_token"), int(asked.query["page_size"]))
+        return Answered({self.log: page.entries, "next_page_token": page.next if page.more else ""})
 
 
 class ActivityLogsVendor(AuditLogsVendor):

@@ -20,13 +20,11 @@ class _Twilio(Vendor):
         if asked.headers.get("authorization") not in allowed:
             raise RefusedError(401, {"code": 20003, "message": "Authenticate"})
 
-    def page(self, asked: Asked, found: list[Any]) -> tuple[list[Any], str | None]:
+    def linked(self, asked: Asked, found: list[Any]) -> tuple[list[Any], str | None]:
         """A page of what was found, and the address of the next one without its host."""
-        start = int(asked.query.get("PageToken", "0"))
-        end = start + min(int(asked.query["PageSize"]), 1000)
-        query = {name: value for name, value in asked.query.items() if name != "PageToken"}
-        link = f"{asked.path}?{urlencode({**query, 'PageToken': end})}"
-        return found[start:end], link if end < len(found) else None
+        page = self.part(found, asked.query.get("PageToken"), int(asked.query["PageSize"]))
+        link = f"{asked.path}?{urlencode({**asked.query, 'PageToken': page.next})}"
+        return page.entries, link if page.more else None
 
 
 class MonitorEventsVendor(_Twilio):
@@ -44,7 +42,7 @@ class MonitorEventsVendor(_Twilio):
         assert asked.path == "/v1/Events"
         found = self.between(moment(asked.query["StartDate"]), newest_first=True)
         wanted = asked.query.get("EventType")
-        events, link = self.page(asked, [entry for entry in found if wanted in (None, entry["event_type"])])
+        events, link = self.linked(asked, [entry for entry in found if wanted in (None, entry["event_type"])])
         return Answered({"events": events, "meta": {"next_page_url": link and f"{self.url}{link}"}})
 
 
@@ -78,7 +76,7 @@ class MessagesVendor(_Twilio):
         only(asked.query, "DateSent>!", "PageSize!", "PageToken")
         assert asked.path == "/2010-04-01/Accounts/AC1/Messages.json"
         waiting = [{**self.entry(0, -1), "status": "queued", "date_sent": None}] * self.queued
-        messages, link = self.page(asked, waiting + self.between(moment(asked.query["DateSent>"]), newest_first=True))
+        messages, link = self.linked(asked, waiting + self.between(moment(asked.query["DateSent>"]), newest_first=True))
         return Answered({"messages": messages, "next_page_uri": link})
 
     def looked_up(self, asked: Asked) -> Answered:

@@ -18,6 +18,8 @@ class ActivityLoggingVendor(Vendor):
     }
     wrong = {"client_secret": WRONG}
     first = 250
+    page_size = 100
+    pages_by = "offset"
     granularity = times.SECOND // 1000
 
     def token(self, asked: Asked) -> Answered | None:
@@ -37,5 +39,5 @@ class ActivityLoggingVendor(Vendor):
         only(asked.query, "from!", "to!", "instancesReturned!", "limit!", "offset!")
         assert asked.path == "/ccx/api/privacy/v1/corp/activityLogging"
         found = self.between(moment(asked.query["from"]), moment(asked.query["to"]), newest_first=False)
-        start, limit = int(asked.query["offset"]), min(int(asked.query["limit"]), 100)
+        start, limit = int(asked.query["offset"]), min(int(asked.query["limit"]), self.page_size)
         return Answered({"total": len(found), "data": found[start : start + limit]})

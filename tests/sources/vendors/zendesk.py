@@ -26,6 +26,7 @@ class _Zendesk(Vendor):
 class AuditLogsVendor(_Zendesk):
     connector = AuditLogsConnector
     first = 250
+    page_size = 100
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         return {"id": number, "created_at": times.written(moment, "iso"), "action": "update"}
@@ -36,10 +37,8 @@ class AuditLogsVendor(_Zendesk):
         assert asked.query["sort"] == "created_at"
         since, until = (moment(bound) for bound in asked.queries["filter[created_at][]"])
         found = self.between(since, until, newest_first=False)
-        start = int(asked.query.get("page[after]", "0"))
-        end = start + int(asked.query["page[size]"])
-        meta = {"has_more": end < len(found), "after_cursor": str(min(end, len(found)))}
-        return Answered({"audit_logs": found[start:end], "meta": meta})
+        page = self.part(found, asked.query.get("page[after]"), int(asked.query["page[size]"]))
+        return Answered({"audit_logs": page.entries, "meta": {"has_more": page.more, "after_cursor": page.next}})
 
 
 class _Tickets(_Zendesk):
@@ -76,27 +75,28 @@ class TicketsVendor(_Tickets):
 
     def tickets(self, asked: Asked) -> Answered:
         assert asked.path == "/api/v2/incremental/tickets/cursor.json"
-        entries = self.between(None, newest_first=False)
+        start, place = 0, None
         if "cursor" in asked.query:
             only(asked.query, "cursor!", "per_page!")
             if not self.lasting:
                 raise RefusedError(422, {"error": "InvalidValue", "description": "invalid cursor"})
-            start = int(asked.query["cursor"].removeprefix("c"))
+            place = asked.query["cursor"]
         else:
             only(asked.query, "start_time!", "per_page!")
             since = int(asked.query["start_time"]) * SECOND
             if since > times.nanoseconds(NOW) - 60 * SECOND:
                 raise RefusedError(422, {"error": "StartTimeTooRecent"})
-            start = len(entries) - len(self.between(since, newest_first=False))
-        end = min(start + min(int(asked.query["per_page"]), 1000), len(entries))
-        over = end == len(entries)
-        return Answered({"tickets": entries[start:end], "after_cursor": f"c{end}", "end_of_stream": over})
+            start = self.arrived_since(since)
+        page = self.part(self.feed(), place, int(asked.query["per_page"]), first=start)
+        return Answered({"tickets": page.entries, "after_cursor": page.next, "end_of_stream": not page.more})
 
 
 class SearchVendor(_Tickets):
     connector = Search
     document = {**_Zendesk.document, "statuses": ["closed", "solved"], "include_comments": False}
     first = 1_150
+    page_size = 100
+    pages_by = "keyset"
     knows_times = True
     """Whether it takes the times of its query, and not only their days."""
 
@@ -113,7 +113,7 @@ class SearchVendor(_Tickets):
         if not self.knows_times:
             since -= since % (86_400 * SECOND)
         found = [entry for entry in self.between(since, until, newest_first=False) if entry["status"] in wanted]
-        size, page = min(int(asked.query["per_page"]), 100), int(asked.query.get("page", "1"))
+        size, page = min(int(asked.query["per_page"]), self.page_size), int(asked.query.get("page", "1"))
         if size * page > 1000:
             raise RefusedError(422, {"error": "Insufficient Resource Error"})
         return Answered({"results": found[size * (page - 1) : size * page], "count": len(found), "next_page": None})

@@ -10,6 +10,7 @@ from ..vendor import TOKEN, Answered, Asked, RefusedError, Vendor, moment, only
 
 class EventsVendor(Vendor):
     connector = Connector
+    pages_by = "keyset"
     granularity = times.SECOND // 1_000_000
 
     def __init__(self) -> None:
@@ -38,4 +39,4 @@ class EventsVendor(Vendor):
         wanted = asked.body.get("aggregateTypes", ["org", "user"])
         found = self.between(moment(asked.body["range"]["since"]) + 1, newest_first=False)
         found = [entry for entry in found if entry["aggregate"]["type"]["type"] in wanted]
-        return Answered({"events": found[: min(asked.body["limit"], 1000)]} if found else {})
+        return Answered({"events": found[: min(asked.body["limit"], self.page_size)]} if found else {})

@@ -16,6 +16,7 @@ class ActivitiesVendor(Vendor):
     connector = Activities
     document = {"key": SECRET, "client_id": "app"}
     first = 700
+    page_size = 300
     report, list = "activities", "activity_logs"
 
     def token(self, asked: Asked) -> Answered | None:
@@ -41,10 +42,8 @@ class ActivitiesVendor(Vendor):
         if until - since > 32 * 86_400 * SECOND:
             raise RefusedError(400, {"message": "The next month is too far."})
         found = self.between(since, until, newest_first=True)
-        start = int(asked.query.get("next_page_token") or "0")
-        end = start + min(int(asked.query["page_size"]), 300)
-        more = str(end) if end < len(found) else ""
-        return Answered({self.list: found[start:end], "next_page_token": more})
+        page = self.part(found, asked.query.get("next_page_token"), int(asked.query["page_size"]))
+        return Answered({self.list: page.entries, "next_page_token": page.next if page.more else ""})
 
 
 class OperationLogsVendor(ActivitiesVendor):
