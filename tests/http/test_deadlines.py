@@ -1,4 +1,4 @@
-"""No server can hold a request for longer than its deadline, whichever way it tries (and no look-up of a name)."""
+"""R12: no server can hold a request for longer than its deadline, whichever way it tries, and no look-up of a name."""
 
 from __future__ import annotations
 
@@ -46,6 +46,39 @@ def error_of(ask: Callable[[], object]) -> str:
 def test_an_answer_that_does_not_come_to_its_end(serve: Serve, sent: Sent) -> None:
     server = serve(sent)
     assert OVER in error_of(lambda: client(server.url, timeout_read=60).get("/"))
+
+
+LATE = DEADLINE + 1.0
+"""Seconds after which a server is done at last: who still listens then gets a whole answer, and no error."""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(Sent(PAGE.data, pause=LATE / 30, piece=len(PAGE.data) // 30), id="in drips"),
+        pytest.param(Sent(PAGE.data, pause=LATE, piece=len(HEAD) // 2 + 1), id="silence within the head"),
+        pytest.param(Sent(PAGE.data, pause=LATE, piece=len(PAGE.data) - 1), id="silence before the last byte"),
+        pytest.param(
+            Sent(b"HTTP/1.1 100 Continue\r\n\r\n" * 30 + PAGE.data, pause=LATE / 30, piece=25), id="continues"
+        ),
+    ],
+)
+def test_nobody_listens_a_second_longer(serve: Serve, sent: Sent) -> None:
+    assert OVER in error_of(lambda: client(serve(sent).url, timeout_read=60).get("/"))
+
+
+def test_nobody_waits_a_second_longer_for_a_name(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, real, answered = serve(reply()), socket.getaddrinfo, threading.Event()
+
+    def look_up(host: str, *args: Any, **kwargs: Any) -> Any:
+        answered.wait(LATE)
+        return real("127.0.0.1", *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    try:
+        assert OVER in error_of(lambda: client(f"http://slow.example:{server.port}").get("/"))
+    finally:
+        answered.set()
 
 
 def test_a_drip_fed_body(serve: Serve) -> None:

@@ -1,11 +1,13 @@
-"""Credentials stay at home: links, redirects and addresses that lead elsewhere are not followed."""
+"""R13, credentials stay at home: links, redirects and addresses that lead elsewhere are not followed."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grove.exceptions import RequestFailedException
@@ -160,6 +162,18 @@ PARTS = st.lists(
 
 @given(PARTS)
 def test_whatever_is_followed_is_at_home(link: str) -> None:
+    follows_only_home(link)
+
+
+@pytest.mark.long
+@settings(max_examples=100_000, deadline=None, database=None)
+@given(PARTS)
+def test_whatever_is_followed_is_at_home_always(link: str) -> None:
+    follows_only_home(link)
+
+
+def follows_only_home(link: str) -> None:
+    """Whatever is followed is on the base's origin, as `urlsplit` sees it."""
     try:
         target = next_link(BASE, link)
     except RequestFailedException:
@@ -244,6 +258,31 @@ def test_a_redirect_to_nowhere(serve: Serve) -> None:
 def test_a_redirect_may_be_what_the_caller_wants(serve: Serve) -> None:
     server = serve(redirect("/elsewhere"))
     assert Client(server.url).get("/", accept=[302]).headers["location"] == "/elsewhere"
+
+
+@pytest.mark.parametrize("way", ["redirect", "link", "body"])
+@pytest.mark.parametrize("link", ELSEWHERE)
+def test_nothing_arrives_elsewhere(serve: Serve, monkeypatch: pytest.MonkeyPatch, link: str, way: str) -> None:
+    # Through a proxy that every request passes, whichever host it is for; without TLS, so that it sees the host.
+    link = link.replace("https:", "http:") if not link.startswith("http:") else link.replace("http:", "https:")
+
+    def answer(request: Received) -> Sent:
+        if way == "redirect":
+            return redirect(link)
+        if way == "link":
+            return reply(headers={"Link": f'<{link}>; rel="next"'})
+        return reply(json.dumps({"next": link}).encode())
+
+    proxy = serve(answer)
+    monkeypatch.setenv("ALL_PROXY", proxy.url)
+    client = Client("http://api.example.com", Bearer(TOKEN), attempts=1)
+    with contextlib.suppress(RequestFailedException, KeyError):
+        page = client.get("/v1/events")
+        client.get(next_link(page.url, page.json().get("next") or page.links()["next"]))
+    assert proxy.received != []
+    for request in proxy.received:
+        assert request.target.startswith(("http://api.example.com/", "http://api.example.com:80/"))
+        assert request.headers["host"].removesuffix(":80") == "api.example.com"
 
 
 @pytest.mark.parametrize("link", ["http://127.0.0.1:{port}/x", "//127.0.0.1:{port}/x", "//a@127.0.0.1:{port}/x"])
