@@ -15,7 +15,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from grove._core import rank
 from grove.caches import BaseCache, Key
 
-__all__ = ["Lookback", "earlier_pointer", "span_of"]
+__all__ = ["Lookback", "earlier_pointer", "integer_unit", "span_of"]
 
 BUCKETS = 64
 """Into how many buckets one lookback is divided."""
@@ -42,8 +42,12 @@ def span_of(pointer: str, seconds: float) -> int | None:
         return int(seconds * 10**9)
     if kind == DAY:
         return -int(-seconds // 86400)
-    unit = next((unit for limit, unit in _INTEGER_UNITS if abs(value) < limit), 10**9)
-    return int(seconds * unit)
+    return int(seconds * integer_unit(value))
+
+
+def integer_unit(value: int) -> int:
+    """How many of what an integer pointer counts make a second, if it is a time."""
+    return next((unit for limit, unit in _INTEGER_UNITS if abs(value) < limit), 10**9)
 
 
 def earlier_pointer(pointer: str, seconds: float) -> str:

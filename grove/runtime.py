@@ -7,17 +7,16 @@ import gc
 import inspect
 import logging
 import os
-import re
 import socket
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from grove.caches import BaseCache
-from grove.configs import BaseConfig
+from grove.configs import BaseConfig, Problem, problem_of
 from grove.connectors import BaseConnector
 from grove.constants import (
     DEFAULT_CACHE_HANDLER,
@@ -44,15 +43,12 @@ from grove.exceptions import (
 )
 from grove.helpers import plugin
 from grove.logging import register_secret
-from grove.models import ConnectorConfig
+from grove.models import ConnectorConfig, is_credential
 from grove.outputs import BaseOutput
 from grove.outputs._several import load as load_output
 from grove.secrets import BaseSecret
 
 logger = logging.getLogger(__name__)
-
-# Fields that hold credentials whatever the connector.
-_CREDENTIAL = re.compile(r"(?:^|_)(?:key|secret|token|password|passphrase|credentials?)$", re.IGNORECASE)
 
 
 # --- what the environment says ---
@@ -119,18 +115,23 @@ def runtime_information(runtime: str = __file__) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The streams to collect, and what is wrong with the documents that were left out or clash."""
+    """The streams to collect, and what is wrong with the documents that were left out or clash.
+
+    `warnings` are mistakes in documents that are used all the same.
+    """
 
     streams: list[ConnectorConfig]
-    problems: list[str]
+    problems: list[Problem]
+    warnings: list[Problem] = field(default_factory=list)
 
 
 class DocumentSource:
-    """The configuration backend. ConfigurationException where its settings are wrong."""
+    """The configuration backend, or another `handler`. ConfigurationException where its settings are wrong."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._handler: BaseConfig = plugin.load_handler(settings.config, PLUGIN_GROUP_CONFIG)
-        self._shared: set[str] = set()
+    def __init__(self, settings: Settings, handler: BaseConfig | None = None) -> None:
+        self._handler: BaseConfig = handler or plugin.load_handler(settings.config, PLUGIN_GROUP_CONFIG)
+        self._backend = settings.config
+        self._logged: set[Problem] = set()
 
     def load(self) -> Documents:
         """Every enabled document; ConfigurationException or AccessException where none can be reached.
@@ -142,12 +143,20 @@ class DocumentSource:
         for config in streams:
             config._has_namesakes = names[config.reference(), config.operation] > 1
             _register_credentials(config)
-        shared = list(_shared_state(streams))
+        shared, namesakes = list(_shared_state(streams)), list(_same_names(streams))
         for problem in shared:
-            if problem not in self._shared:
-                logger.error("Configuration documents share one state.", extra={"exception": problem})
-        self._shared = set(shared)
-        return Documents(streams, [*getattr(self._handler, "problems", ()), *shared])
+            if problem not in self._logged:
+                logger.error("Configuration documents share one state.", extra=_about(problem))
+        for problem in namesakes:
+            if problem not in self._logged:
+                logger.warning("Configuration documents share one name.", extra=_about(problem))
+        self._logged = {*shared, *namesakes}
+        # A handler that somebody else wrote may give sentences, or nothing at all.
+        problems = [
+            problem if isinstance(problem, Problem) else Problem(self._backend, "unreadable", str(problem))
+            for problem in getattr(self._handler, "problems", ())
+        ]
+        return Documents(streams, [*problems, *shared], [*getattr(self._handler, "warnings", ()), *namesakes])
 
 
 def load_documents(settings: Settings | None = None) -> Documents:
@@ -163,22 +172,52 @@ def configure() -> list[ConnectorConfig]:
 def _register_credentials(config: ConnectorConfig) -> None:
     values = {"key": config.key, **(config.model_extra or {})}
     for name, value in values.items():
-        if isinstance(value, str) and (_CREDENTIAL.search(name) or name in config.encoding):
+        if isinstance(value, str) and (is_credential(name) or name in config.encoding):
             register_secret(value)
 
 
-def _shared_state(streams: list[ConnectorConfig]) -> Iterator[str]:
+def _about(problem: Problem) -> dict[str, str]:
+    return {"document": problem.source, "code": problem.code, "exception": str(problem)}
+
+
+def _shared_state(streams: list[ConnectorConfig]) -> Iterator[Problem]:
     """Documents that would move one pointer between them, so that each loses what the other has passed."""
     groups: dict[tuple[str, ...], list[ConnectorConfig]] = defaultdict(list)
     for config in streams:
         groups[state_key(config)].append(config)
     for same in groups.values():
-        if len(same) > 1 and not keys_itself(same[0]):
-            names = ", ".join(repr(config.name) for config in same)
-            yield (
-                f"The documents {names} have the same connector, identity and operation, and so one pointer "
-                "between them. Give each its own `identity` or `operation`, or disable all but one."
+        first, *others = same
+        if not others or keys_itself(first):
+            continue
+        for config in others:
+            yield problem_of(
+                config,
+                "shared-state",
+                f"The documents {first.name!r}, {config.name!r} have the same connector, identity and operation, and "
+                "so one pointer between them.",
+                f"Give each its own `identity` or `operation`, or disable all but one.{_elsewhere(first, 'identity')}",
+                ("identity",),
             )
+
+
+def _same_names(streams: list[ConnectorConfig]) -> Iterator[Problem]:
+    """Documents that cannot be told apart where a stream is called by its name."""
+    known: dict[str, ConnectorConfig] = {}
+    for config in streams:
+        first = known.setdefault(config.name, config)
+        if first is not config:
+            yield problem_of(
+                config,
+                "duplicate-name",
+                f"Another document is called {config.name!r}, too.",
+                f"Give each a name of its own: commands and logs use it.{_elsewhere(first, 'name')}",
+                ("name",),
+            )
+
+
+def _elsewhere(config: ConnectorConfig, field: str) -> str:
+    place = config._origin.place(field)
+    return f" The other one: {place}." if place else ""
 
 
 def state_key(config: ConnectorConfig) -> tuple[str, str]:
@@ -278,24 +317,28 @@ def prepare(
         raise ConnectorMissingException(f"{config.name!r} cannot be collected. {err}") from err
     plain = getattr(kind, "__init__", None) is BaseConnector.__init__
     if plain:
-        probe = _construct(kind, config.model_copy(update={"processors": []}), context, handlers)
+        bare = config.model_copy(update={"processors": []})
+        probe = construct(kind, bare, context, handlers.cache, handlers.output)
         if not due(probe):
             return None
-    connector = _construct(kind, handlers.resolve(config), context, handlers)
+    connector = construct(kind, handlers.resolve(config), context, handlers.cache, handlers.output)
     if config.secrets:
         connector.fetch_secrets = functools.partial(handlers.resolve, config)
     # A constructor of its own may want its credentials: then only the whole connector can be asked.
     return connector if plain or due(connector) else None
 
 
-def _construct(kind: Any, config: ConnectorConfig, context: dict[str, str], handlers: Handlers) -> BaseConnector:
+def construct(
+    kind: Any, config: ConnectorConfig, context: dict[str, str], cache: BaseCache, output: BaseOutput
+) -> BaseConnector:
+    """An instance of the connector class `kind`, whatever its constructor takes. Errors are those of the class."""
     connector: BaseConnector
     if _takes_handlers(kind):
-        connector = kind(config, context, cache=handlers.cache, output=handlers.output)
+        connector = kind(config, context, cache=cache, output=output)
     else:
         connector = kind(config, context)
-        connector._cache = handlers.cache
-        connector._output = handlers.output
+        connector._cache = cache
+        connector._output = output
     return connector
 
 
@@ -311,6 +354,7 @@ def dispatch(config: ConnectorConfig, context: dict[str, str], handlers: Handler
     handlers = handlers or Handlers(Settings.read())
     connector = prepare(config, context, handlers)
     if connector is None:
-        return _construct(plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR), config, context, handlers).last
+        kind = plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR)
+        return construct(kind, config, context, handlers.cache, handlers.output).last
     connector.run()
     return connector.last
