@@ -153,7 +153,7 @@ class Collection:
                 "An earlier run ended between its commit and its delivery; finishing it.",
                 extra={**self._log_context, "objects": len(pending)},
             )
-            self._delivery.recover(pending)
+        self._delivery.recover(pending)
         if lease.unclean is not None:
             following = self.state.sequence + 1
             self._swept = self._delivery.sweep(stream.descriptors, lease.unclean.began(), following, clock.now())

@@ -18,7 +18,7 @@ LAYERS = (
     ("_core",),
     ("models", "logging", "helpers"),
     ("caches", "outputs", "configs", "secrets", "processors", "http"),
-    ("state", "history", "window", "lookback", "lease", "manifest", "delivery", "collection", "recovery"),
+    ("state", "history", "window", "lookback", "lease", "manifest", "delivery", "collection", "recovery", "verify"),
     ("connectors",),
     ("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "health", "entrypoints", "cli", "testing"),
 )

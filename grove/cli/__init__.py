@@ -18,6 +18,7 @@ _COMMANDS = {
     "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
     "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
     "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),
+    "verify": ("grove.cli.verify:verify", "Prove that nothing was removed from an archive, altered or added."),
 }
 
 

@@ -25,7 +25,7 @@ from grove.logging import register_secret
 from grove.outputs import BaseOutput, ObjectName
 from grove.outputs._staged import submit_staged
 
-__all__ = ["Handler"]
+__all__ = ["Handler", "access"]
 
 ENV_PREFIX = "GROVE_OUTPUT_AWS_S3_"
 SESSION_NAME = "GroveOutputWriter"
@@ -91,14 +91,7 @@ class Handler(BaseOutput):
     def __init__(self) -> None:
         super().__init__()
         self._conditional = True
-        self._access = aws.Access(
-            service="s3",
-            session_name=SESSION_NAME,
-            region=self.config.bucket_region or None,
-            role=self.config.assume_role_arn or None,
-            endpoint=self.config.endpoint_url or None,
-            keys=_keys(self.config),
-        )
+        self._access = access(self.config)
 
     def setup(self) -> None:
         """ConfigurationException where there are no credentials or there is no such bucket."""
@@ -351,6 +344,18 @@ class Handler(BaseOutput):
             code = _code(err)
             place = "/".join(("s3:/", *target.values()))
             raise RequestError(f"{place}: {err}. {_advice(code)}", code) from err
+
+
+def access(config: Any) -> aws.Access:
+    """How S3 is reached with these settings, a `Handler.Configuration`. ConfigurationException where they clash."""
+    return aws.Access(
+        service="s3",
+        session_name=SESSION_NAME,
+        region=config.bucket_region or None,
+        role=config.assume_role_arn or None,
+        endpoint=config.endpoint_url or None,
+        keys=_keys(config),
+    )
 
 
 def _keys(config: Any) -> aws.Keys | None:

@@ -122,12 +122,16 @@ class Disk:
                 found.append(node)
 
     def image(self, lost: Iterable[tuple[Folder, int] | File] = (), torn: bool = False) -> Tree:
-        """What is left where `lost` was undone. A file whose content was lost is empty, or half there if `torn`."""
+        """What is left where `lost` was undone: of what was written to a file since its last fsync nothing, or half.
+
+        Files grow, and are never overwritten with something else.
+        """
         changes = {(id(item[0]), item[1]) for item in lost if isinstance(item, tuple)}
         contents: dict[int, bytes] = {}
         for item in lost:
             if isinstance(item, File):
-                contents[id(item)] = bytes(item.data[: len(item.data) // 2]) if torn else item.durable
+                kept = (len(item.durable) + len(item.data)) // 2 if torn else len(item.durable)
+                contents[id(item)] = bytes(item.data[:kept])
         return self._image(self.top, changes, contents)
 
     def _image(self, folder: Folder, changes: set[tuple[int, int]], contents: dict[int, bytes]) -> Tree:
