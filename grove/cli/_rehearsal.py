@@ -19,7 +19,7 @@ from grove.outputs import BaseOutput
 from grove.runtime import Handlers, Settings, open_cache
 from grove.state import LEASE, PENDING
 
-__all__ = ["Nowhere", "Tally", "empty_cache", "rehearsal"]
+__all__ = ["Nowhere", "Tally", "rehearsal"]
 
 # Who is at work on a stream is no concern of a rehearsal, and what a dead run left half done is not for it to finish.
 _UNSEEN = frozenset({CACHE_KEY_LOCK, LEASE, PENDING})
@@ -30,13 +30,15 @@ _LASTING = frozenset({REFRESH_TOKEN})
 class _Above(NativeCache):
     """What `cache` holds, and on top of it the changes of this process, which are gone with it.
 
-    What has to last goes into the cache that `lasting` opens.
+    What has to last goes into the cache that `lasting` opens. Where everything begins `afresh`, that is also all that
+    is seen of what the cache holds.
     """
 
     SCOPE: ClassVar[str] = "process"
 
-    def __init__(self, cache: BaseCache, lasting: Callable[[], BaseCache]) -> None:
+    def __init__(self, cache: BaseCache, lasting: Callable[[], BaseCache], afresh: bool) -> None:
         self._cache = cache
+        self._afresh = afresh
         self._lasting = lasting
         self._changes: dict[Key, str | None] = {}
         self._lock = threading.RLock()
@@ -44,9 +46,13 @@ class _Above(NativeCache):
     def read(self, keys: Sequence[Key]) -> list[str | None]:
         """The values of `keys`; those below in one snapshot."""
         with self._lock:
-            below = [key for key in keys if key not in self._changes and key.pk.partition(".")[0] not in _UNSEEN]
+            below = [key for key in keys if key not in self._changes and self._sees(key)]
             found = dict(zip(below, self._cache.read(below), strict=True))
             return [self._changes[key] if key in self._changes else found.get(key) for key in keys]
+
+    def _sees(self, key: Key) -> bool:
+        kind = key.pk.partition(".")[0]
+        return kind in _LASTING if self._afresh else kind not in _UNSEEN
 
     def apply(self, batch: Batch) -> None:
         """All of `batch`, or ConflictError."""
@@ -110,21 +116,19 @@ class Nowhere(BaseOutput):
             return self._tallies.get((name, descriptor), Tally())
 
 
-def rehearsal(settings: Settings) -> tuple[Handlers, Nowhere]:
-    """Handlers that start from the state as it is and change nothing, and their output. Errors are the cache's."""
+def rehearsal(settings: Settings, *, afresh: bool = False) -> tuple[Handlers, Nowhere]:
+    """Handlers that change nothing, and their output. Errors are the cache's.
+
+    Streams start from the state as it is, or `afresh`, as if they had never been collected.
+    """
     stored: BaseCache = plugin.load_handler(settings.cache, PLUGIN_GROUP_CACHE)
     output = Nowhere()
     if stored.directory is not None and not stored.directory.exists():
         # To open it would make it.
-        cache = _Above(empty_cache(), lambda: open_cache(settings))
+        empty = MemoryCache()
+        empty._data = {}
+        cache = _Above(empty, lambda: open_cache(settings), afresh)
     else:
         stored.setup()
-        cache = _Above(stored, lambda: stored)
+        cache = _Above(stored, lambda: stored, afresh)
     return Handlers(settings, cache, output), output
-
-
-def empty_cache() -> BaseCache:
-    """A cache of its own, with nothing in it."""
-    cache = MemoryCache()
-    cache._data = {}
-    return cache

@@ -75,16 +75,16 @@ class _Result:
 def check(ctx: click.Context, names: tuple[str, ...], show: bool, as_json: bool) -> int:
     """Ask a source for one page, and say what came.
 
-    Credentials are fetched, and the page is asked for and read as a first run would. The state is neither read nor
-    changed, and nothing is delivered.
+    Credentials are fetched, and the page is asked for and read as a first run would. The stream's state is neither
+    read nor changed, and nothing is delivered.
     """
-    from grove.cli._rehearsal import Nowhere, empty_cache
-    from grove.runtime import Handlers, Settings, load_documents
+    from grove.cli._rehearsal import rehearsal
+    from grove.runtime import Settings, load_documents
 
     quietly(ctx)
     settings = Settings.read()
     chosen = choose(load_documents(settings), names)
-    handlers = Handlers(settings, empty_cache(), Nowhere())
+    handlers, _ = rehearsal(settings, afresh=True)
     results = []
     for config in chosen:
         progress = Progress()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grove.models import ConnectorConfig
 from grove.testing.practice import PracticeAPI, read_delivered
 from grove.testing.practice_documents import http_json
 
@@ -76,6 +77,21 @@ class Shell:
         """Write the document that collects a practice API."""
         document = http_json(api, **{"name": name, "identity": name, **fields})
         (self.root / "conf" / f"{name}.json").write_text(json.dumps(document))
+
+    def config(self, name: str) -> ConnectorConfig:
+        """The document as it is read."""
+        return ConnectorConfig(**json.loads((self.root / "conf" / f"{name}.json").read_text()))
+
+    def plugin(self, name: str, code: str) -> None:
+        """Install a connector: the class `Connector` of a module with this `code`."""
+        folder = self.root / "plugins"
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[grove.connectors]\n{name} = {name}:Connector\n")
+        (folder / f"{name}.py").write_text(code)
+        path = self.environment["PYTHONPATH"]
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), path]))
 
     @property
     def delivered(self) -> list[dict[str, Any]]:

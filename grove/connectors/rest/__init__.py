@@ -102,12 +102,22 @@ class RestConnector(BaseConnector):
 
     SOURCE: ClassVar[Source]
 
+    past: tuple[int, int] | None = None
+    """A span to collect in place of what is new: from the first moment to before the second (see `times`)."""
+
     class Configuration(RestConfiguration):
         """The fields of a configuration document."""
 
     def source(self) -> Source:
         """What this stream's API is like."""
         return self.SOURCE
+
+    def no_past(self) -> str:
+        """Why this stream cannot collect a `past`; empty where it can. ConfigurationException as `source()`."""
+        source = self.source()
+        if source.snapshot:
+            return "every run delivers the whole list, as it is at that moment"
+        return "" if source.asks_since or source.trim else "its API takes no time to ask from"
 
     def variables(self) -> dict[str, Any]:
         """Values for templates beside those that every source has."""
@@ -177,7 +187,7 @@ class RestConnector(BaseConnector):
             self._each_page(source, client, self._walk(source, (None, now), None), self._write_page)
             return
         cursor = self._stored_cursor(source)
-        until = now - int(self._delay(source) * times.SECOND)
+        until = now - int(self._delay(source) * times.SECOND) if self.past is None else self.past[1] - 1
         since = None if cursor is not None else self._since(source, now)
         if since is not None and until <= since:
             self.logger.debug("There is nothing to ask for before the delay has passed.")
@@ -275,10 +285,11 @@ class RestConnector(BaseConnector):
         data, entries = ({}, []) if response.status in source.empty_statuses else _read(source, response)
         entries = self.prepare(entries, response)
         page = replace(walk.page(request, response, data, entries), size=len(response.body))
+        over = self.past is not None and self._has_passed(self.past[1], page.entries)
         since = walk.span[0]
         # What is asked for from an earlier moment on is more than what is known.
         earlier = since is not None and (source.exclusive or not times.is_exact(since, source.time_format))
-        if source.trim or (source.asks_since and earlier):
+        if source.trim or (source.asks_since and earlier) or self.past is not None:
             page = self._trimmed(page, walk.span)
         if source.keep is not None:
             page = replace(page, entries=[entry for entry in page.entries if search(source.keep, entry)])
@@ -287,7 +298,9 @@ class RestConnector(BaseConnector):
         if source.select is not None:
             chosen = [search(source.select, entry) for entry in page.entries]
             page = replace(page, entries=[entry for entry in chosen if entry is not None])
-        return page
+        if self.past is not None:
+            page = replace(page, entries=self._of_the_past(self.past, page.entries))
+        return replace(page, following=None, loops=False) if over else page
 
     def _followed(self, follow_up: FollowUp, client: Client, headers: Mapping[str, str], page: Page) -> Page:
         made, given, size = [], self._document_values(), page.size
@@ -315,14 +328,14 @@ class RestConnector(BaseConnector):
         try:
             pointer = self.since
         except NotFoundException:
-            first = now - int(source.first_run * times.SECOND)
-            if source.asks_since:
+            first = self._beginning(source, now)
+            if source.asks_since or self.past is not None:
                 self.pointer = str(times.written(first, source.pointer_format or source.time_format))
             return first
         moment = times.moment_of(pointer)
         if moment is None and isinstance(source.paging, Token) and source.paging.resume:
             # A cursor, from before those were kept apart, which the source does not know any longer.
-            return now - int(source.first_run * times.SECOND)
+            return self._beginning(source, now)
         if moment is None:
             raise ConfigurationException(
                 f"The pointer of {self.name!r} is {pointer!r}, which is no time to ask the source from. Clear or "
@@ -338,6 +351,9 @@ class RestConnector(BaseConnector):
                 },
             )
         return moment
+
+    def _beginning(self, source: Source, now: int) -> int:
+        return now - int(source.first_run * times.SECOND) if self.past is None else self.past[0]
 
     def _stored_cursor(self, source: Source) -> str | None:
         """Where to go on, for a source that has a place of its own; also from before those were kept apart."""
@@ -379,7 +395,7 @@ class RestConnector(BaseConnector):
         values = {
             **self._document_values(),
             "since": None if since is None else times.written(since, source.time_format),
-            "until": times.written(until, source.time_format),
+            "until": (times.written if self.past is None else times.written_up)(until, source.time_format),
         }
         if any("pointer" in names(part) for part in (source.url, source.params, source.body)):
             try:
@@ -411,6 +427,28 @@ class RestConnector(BaseConnector):
         return replace(
             page, entries=kept, following=None if passed else page.following, loops=page.loops and not passed
         )
+
+    def _has_passed(self, end: int, entries: list[Any]) -> bool:
+        """Whether an oldest-first source has nothing more from before `end`, as a page that lies behind it shows."""
+        if self.LOG_ORDER != CHRONOLOGICAL:
+            return False
+        pointers = [pointer for pointer in self._pointer_path().pointers(entries) if pointer is not None]
+        moments = [moment for moment in map(times.moment_of, pointers) if moment is not None]
+        return bool(moments) and min(moments) >= end + int(self._lookback() * times.SECOND)
+
+    def _of_the_past(self, past: tuple[int, int], entries: list[Any]) -> list[Any]:
+        """The `entries` that lie in the span. ConfigurationException where a pointer is no time."""
+        kept = []
+        for entry, pointer in zip(entries, self._pointer_path().pointers(entries), strict=True):
+            moment = None if pointer is None else times.moment_of(pointer)
+            if pointer is not None and moment is None:
+                raise ConfigurationException(
+                    f"An entry of {self.name!r} has the pointer {pointer!r}, which is no time, so it cannot be told "
+                    "which entries belong to a span of the past."
+                )
+            if moment is None or past[0] <= moment < past[1]:
+                kept.append(entry)
+        return kept
 
     # --- how to ask ---
 

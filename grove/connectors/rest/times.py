@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 from grove import _core
 
-__all__ = ["Span", "check_format", "is_exact", "moment_of", "nanoseconds", "spans", "written"]
+__all__ = ["Span", "check_format", "is_exact", "moment_of", "nanoseconds", "spans", "written", "written_up"]
 
 SECOND = 10**9
+# From a microsecond to a day.
+_STEPS = (10**3, 10**6, SECOND, 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INTEGERS = {"epoch": SECOND, "epoch_ms": 10**6, "epoch_us": 10**3}
 # The pattern, and how many of strftime's six digits of a second are too many.
@@ -47,6 +49,15 @@ def written(moment: int, form: str) -> str | int:
     pattern, cut, end = _TEXTS.get(form, (form, 0, ""))
     text = (_EPOCH + timedelta(microseconds=moment // 1000)).strftime(pattern)
     return f"{text[:-cut] if cut else text}{end}"
+
+
+def written_up(moment: int, form: str) -> str | int:
+    """`moment` in a format, rounded up to what that can say."""
+    below = written(moment, form)
+    if is_exact(moment, form):
+        return below
+    above = (written(moment + step, form) for step in _STEPS)
+    return next((text for text in above if text != below), below)
 
 
 def is_exact(moment: int, form: str) -> bool:
