@@ -1,0 +1,1 @@
+"""Grove plugins for Acme."""
