@@ -116,7 +116,7 @@ class Collector:
         all that is left hangs, their leases are given back and the process ends from here.
         ConfigurationException or AccessException where the cache or the output cannot be used.
         """
-        report = Report(problems=list(documents.problems))
+        report = Report(problems=[str(problem) for problem in documents.problems])
         streams = documents.streams if chosen is None else chosen
         if not streams:
             logger.warning("There is nothing to collect: no enabled configuration document was found.")

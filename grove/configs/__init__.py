@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from grove.configs import _checks, _documents
-from grove.configs._documents import Document, UnreadableError
+from grove.configs._documents import Document, Path, UnreadableError
 from grove.configs._problems import TOLERATED, Problem
 from grove.models import ConnectorConfig
 
-__all__ = ["BaseConfig", "Problem"]
+__all__ = ["BaseConfig", "Path", "Problem", "problem_of"]
 
 
 @dataclass(slots=True)
@@ -157,3 +157,11 @@ def _newer(before: ConnectorConfig, config: ConnectorConfig | None) -> Connector
     # It may stand on another line now.
     before._origin = config._origin
     return before
+
+
+def problem_of(config: ConnectorConfig, code: str, message: str, help: str = "", path: Path = ()) -> Problem:
+    """A problem with the field at `path` of a document; where that stands is known if a handler has read it."""
+    origin = config._origin
+    if isinstance(origin, Document):
+        return origin.problem(code, message, help, path)
+    return Problem(config.name, code, message, help, path=".".join(map(str, path)), document=config.name)

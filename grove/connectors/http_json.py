@@ -60,11 +60,12 @@ come with status 200:
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, RestConnector, Source
+from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, RestConnector, Source, needed_by
 from grove.connectors.rest.source import Path
 from grove.connectors.rest.templates import names
 from grove.exceptions import ConfigurationException
@@ -80,6 +81,7 @@ class Connector(RestConnector):
     """
 
     CONNECTOR = "http_json"
+    DECLARATIONS = (Source,)
 
     class Configuration(ConnectorConfig):
         """What a document says beside the declarations of its source."""
@@ -113,6 +115,20 @@ class Connector(RestConnector):
                 ) from None
             self._refuse_unknown(given.keys() - declared.keys(), names(self._source.model_dump()))
         return self._source
+
+    @classmethod
+    def template_names(cls, document: Mapping[str, Any]) -> set[str]:
+        """The fields of its own that a document uses in templates."""
+        return names({name: part for name, part in document.items() if name in Source.model_fields})
+
+    @classmethod
+    def credentials(cls, document: Mapping[str, Any]) -> list[set[str]]:
+        """Those that the document declares."""
+        try:
+            declared = Source.model_validate({name: document[name] for name in Source.model_fields if name in document})
+        except ValidationError:
+            return []
+        return needed_by(declared.auth)
 
     def _refuse_unknown(self, fields: set[str], used: set[str]) -> None:
         problems = []

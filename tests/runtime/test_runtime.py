@@ -379,7 +379,7 @@ def test_credentials_in_documents_are_kept_out_of_logs(
     finally:
         forget_secrets()
     assert [stream.name for stream in documents.streams] == ["acme"]
-    assert documents.problems == ["bad"]
+    assert [str(problem) for problem in documents.problems] == ["documented: bad"]
     assert [stream.name for stream in base.configure()] == ["acme"]
     forget_secrets()
 

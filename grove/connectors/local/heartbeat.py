@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from grove.connectors import BaseConnector
+from pydantic import Field
+
+from grove.connectors import BaseConnector, ConnectorConfig
 from grove.constants import CHRONOLOGICAL
 from grove.helpers import clock
 
@@ -13,6 +15,12 @@ class Connector(BaseConnector):
     CONNECTOR = "local_heartbeat"
     POINTER_PATH = "timestamp"
     LOG_ORDER = CHRONOLOGICAL
+
+    class Configuration(ConnectorConfig):
+        """`identity` is any name, of this host for example; there is no credential."""
+
+        count: int = Field(5, ge=0, description="How many heartbeats to emit.")
+        interval: float = Field(1, ge=0, allow_inf_nan=False, description="Seconds between two of them.")
 
     def collect(self) -> None:
         """Beat, save, wait."""

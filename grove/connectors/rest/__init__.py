@@ -71,6 +71,7 @@ __all__ = [
     "Single",
     "Source",
     "Token",
+    "needed_by",
 ]
 
 
@@ -126,6 +127,12 @@ class RestConnector(BaseConnector):
     def prepare(self, entries: list[Any], response: Response) -> list[Any]:
         """The entries of an answer, before anything else is done with them. May run beside `save()`."""
         return entries
+
+    @classmethod
+    def credentials(cls, document: Mapping[str, Any]) -> list[set[str]]:
+        """Sets of fields, of which `document` needs all of one set to sign in; none where nobody has to."""
+        source = getattr(cls, "SOURCE", None)
+        return needed_by(source.auth) if source is not None else []
 
     @property
     def fields(self) -> Any:
@@ -505,6 +512,11 @@ class RestConnector(BaseConnector):
             return None
         wanted = "; or ".join(", ".join(sorted(_needed(choice))) for choice in choices)
         raise ConfigurationException(f"The configuration document {self.name!r} has no credentials. It needs {wanted}.")
+
+
+def needed_by(auth: Auth | tuple[Auth, ...]) -> list[set[str]]:
+    """Sets of fields of a document, of which one set has to be there to sign in; none where nobody has to."""
+    return [_needed(choice) for choice in (auth if isinstance(auth, tuple) else (auth,))]
 
 
 class _CursorExpired(Exception):
