@@ -70,6 +70,9 @@ class Vendor:
 
     granularity: ClassVar[int] = SECOND
     spacing: ClassVar[int] = 7 * SECOND
+    age: ClassVar[int] = 20 * 3600 * SECOND
+    """How long ago the first entry came to be: the newest of the first ones is a good while old."""
+
     first: ClassVar[int] = 2_300
     """How many entries there are at first: at least three pages."""
 
@@ -95,8 +98,7 @@ class Vendor:
         self.places: list[tuple[str, str]] = []
         self.back: dict[tuple[str, str], str] = {}
         """Places that lead back, and where to."""
-        # The newest of the first ones is a good while old.
-        self._moment = times.nanoseconds(NOW) - 20 * 3600 * SECOND
+        self._moment = times.nanoseconds(NOW) - self.age
         self._server = Server(self._reply)
         self.url = self._server.url
         self.offer(self.first)

@@ -18,6 +18,7 @@ WRITTEN = "%Y-%m-%dT%H:%M:%S.000+0000"
 class _Salesforce(Vendor):
     wrong = {"client_secret": WRONG}
     first = 4_300
+    page_size = 2_000
     fields: ClassVar[str]
     """What has to be selected."""
 
@@ -62,16 +63,16 @@ class _Salesforce(Vendor):
             assert match[1] == self.fields
             locator = f"01g{len(self.results)}"
             self.results[locator] = self.found(match[2], match[3].split(" AND "), match[4])
-            return self.page(locator, 0)
+            return self.page(locator, None)
         only(asked.query)
-        locator, _, start = asked.path.removeprefix(f"{DATA}/query/").partition("-")
-        return self.page(locator, int(start))
+        locator, _, place = asked.path.removeprefix(f"{DATA}/query/").partition("-")
+        return self.page(locator, place)
 
-    def page(self, locator: str, start: int) -> Answered:
+    def page(self, locator: str, place: str | None) -> Answered:
         found = self.results[locator]
-        end = start + 2000
-        more = {"nextRecordsUrl": f"{DATA}/query/{locator}-{end}"} if end < len(found) else {}
-        return Answered({"totalSize": len(found), "done": not more, "records": found[start:end], **more})
+        part = self.part(found, place)
+        more = {"nextRecordsUrl": f"{DATA}/query/{locator}-{part.next}"} if part.more else {}
+        return Answered({"totalSize": len(found), "done": not more, "records": part.entries, **more})
 
     def found(self, table: str, conditions: list[str], order: str | None) -> list[Any]:
         """The records of a query."""
@@ -117,8 +118,11 @@ class _Described(_Salesforce):
     big = ""
     """How the index of a big object orders it, which cannot be asked for in any other way."""
 
+    def is_page(self, asked: Asked) -> bool:
+        return not asked.path.endswith("/describe")
+
     def answer(self, asked: Asked) -> Answered:
-        if not asked.path.endswith("/describe"):
+        if self.is_page(asked):
             return super().answer(asked)
         assert asked.path == f"{DATA}/sobjects/{self.table()}/describe"
         fields = [{"name": name, "sortable": not self.big} for name in self.fields.split(", ")]
@@ -139,13 +143,9 @@ class FieldAuditTrailVendor(_Described):
     connector = FieldAuditTrail
     document = {"object_type": "Account"}
     fields = "Id, ParentId, FieldHistoryType, Field, OldValue, NewValue, CreatedDate"
+    # So that a day of them, which is asked for again, fits into one page.
     spacing = 60 * SECOND
-
-    def offer(self, count: int) -> None:
-        if not self.entries:
-            # So that a day of them, which is asked for again, is less than what fits into two pages.
-            self._moment -= 4 * 86_400 * SECOND
-        super().offer(count)
+    age = 5 * 86_400 * SECOND
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         return {
@@ -197,6 +197,10 @@ class ThreatDetectionVendor(_Described):
 class EventLogVendor(_Salesforce):
     connector = EventLog
     first = 2_300
+    page_size = 1_000
+    """How many events a file has."""
+
+    pages_by = "offset"
     granularity = SECOND // 1000
     fields = "Id, ApiVersion, EventType, Interval, Sequence, CreatedDate, LogDate, LogFileLength, LogFile"
     type = "Login"
@@ -217,17 +221,29 @@ class EventLogVendor(_Salesforce):
         super().tie(count)
         self.generate(range(known, len(self.entries)))
 
+    def offer_late(self, count: int, seconds: float) -> None:
+        known = len(self.entries)
+        super().offer_late(count, seconds)
+        self.generate(range(known, len(self.entries)))
+
+    def compact(self) -> None:
+        super().compact()
+        self.files.clear()
+
+    def is_page(self, asked: Asked) -> bool:
+        return asked.path.endswith("/LogFile")
+
     def generate(self, numbers: range) -> None:
-        """Files of these entries, up to 1,000 in each; every one in a daily and in an hourly file."""
-        for start in range(numbers.start, numbers.stop, 1000):
-            part = range(start, min(start + 1000, numbers.stop))
+        """Files of these entries; every one in a daily and in an hourly file."""
+        for start in range(numbers.start, numbers.stop, self.page_size):
+            part = range(start, min(start + self.page_size, numbers.stop))
             content = self.content([self.entries[number] for number in part])
             for interval in ("Daily", "Hourly"):
                 self.add(content, interval)
 
     def add(self, content: bytes, interval: str = "Daily", **fields: Any) -> dict[str, Any]:
         """One more file."""
-        name = f"0AT{len(self.files)}"
+        name = f"0AT{len(self.contents)}"
         self.generated += 60 * SECOND
         self.contents[name] = content
         self.files[name] = {
