@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     )
     from grove._core import (
         PointerPath,
+        RawPage,
         Seen,
         canonical,
         copy_entry,
         dedup_by_pointer,
         encode,
         group_hashes,
-        gzip,
         hash_entry,
         order,
         pointer_path,
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 _CORE = frozenset(
     {
         "PointerPath",
+        "RawPage",
         "Seen",
         "canonical",
         "copy_entry",
         "dedup_by_pointer",
         "encode",
         "group_hashes",
-        "gzip",
         "hash_entry",
         "order",
         "pointer_path",
@@ -59,6 +59,7 @@ _CORE = frozenset(
 
 __all__ = [
     "PointerPath",
+    "RawPage",
     "Seen",
     "__copyright__",
     "__license__",
@@ -75,7 +76,6 @@ __all__ = [
     "entrypoints",
     "exceptions",
     "group_hashes",
-    "gzip",
     "hash_entry",
     "helpers",
     "logging",

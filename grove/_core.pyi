@@ -5,11 +5,8 @@ No function changes the entries it is given, and none depends on the order in wh
 connector has its own. Lists that belong together (`entries`, `pointers`) must be of one length: ValueError.
 """
 
-import sys
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar, final
-
-from typing_extensions import Buffer
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar, final, overload
 
 _T = TypeVar("_T")
 _Hasher = Callable[[Any], str]
@@ -46,7 +43,7 @@ class PointerPath:
     def search(self, entry: object) -> Any:
         """The value in an entry, as `jmespath.search` finds it; None where there is none."""
 
-    def pointers(self, entries: list[Any]) -> list[str | None]:
+    def pointers(self, entries: list[Any] | RawPage) -> list[str | None]:
         """The value in each entry as `str()` writes it. None where it is None or "", or cannot be had."""
 
 def pointer_path(expression: str) -> PointerPath:
@@ -74,37 +71,85 @@ def order(pointers: list[str]) -> Order | None:
     """The order of pointers that are all of one kind (see `rank`); None for others, and for none at all."""
 
 @final
+class RawPage:
+    """The entries of a page that is still text: the body of a response, and where in it the list of entries is.
+
+    It is a sequence of entries. One that is asked for (by index, or by going through the page) is decoded, as the
+    standard json module does it, and kept, so that changes to it count; one that nobody asks for never is, and is
+    delivered in the very bytes that the source sent, without line breaks between tokens.
+    """
+
+    def __init__(self, body: bytes, path: str = "", pointer_path: str = "") -> None:
+        """`body` is JSON (UTF-8, or as its first bytes tell), `path` leads to the list by names with dots between them.
+
+        Of several members of one name the last counts, and entries that are null are left out. What is nothing but
+        what the standard json module accepts (NaN, the infinities, lone surrogates) is accepted; bytes that are no
+        text become U+FFFD. `pointer_path` may say already where the pointer of each entry will be looked for.
+        DataFormatException names the byte where the body is cut off, no JSON, or nested more than 512 levels deep;
+        ValueError for a path of another kind, or of more than 16 names.
+        """
+
+    @property
+    def body(self) -> bytes:
+        """All of the text, in UTF-8."""
+
+    @property
+    def kind(self) -> str:
+        """What is at the path: "list", "nothing" (also for null), or the name of another Python type."""
+
+    def envelope(self) -> Any:
+        """The whole body, decoded, with an empty list in the place of the entries."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, where: int, /) -> Any: ...
+    @overload
+    def __getitem__(self, where: slice, /) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def copies(self) -> Iterator[Any]:
+        """Each entry as an object of its own, which may be changed without harm and is not kept."""
+
+    def take(self, indexes: Sequence[int]) -> RawPage:
+        """A page of some of the entries, with the same text. IndexError."""
+
+class _Compressor(Protocol):
+    def compress(self, data: memoryview, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+class _Codec(Protocol):
+    def compressor(self) -> _Compressor: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+@final
 class EncodedPage:
-    """Encoded entries: made by `encode`. Their bytes are also to be had as a buffer, without a copy."""
+    """Encoded entries: made by `encode`."""
 
     @property
     def data(self) -> bytes:
-        """A copy: one line of UTF-8 for each entry, each ending in a newline."""
+        """One line of UTF-8 for each entry, each ending in a newline."""
 
-    def shrink(self, packed: bytes) -> None:
-        """Keep `packed`, which has to be `gzip(self)`, in place of the lines, where it is shorter."""
+    @property
+    def packed(self) -> bytes | None:
+        """The same, compressed, where a codec was given."""
+
+    def shrink(self) -> None:
+        """Keep what is compressed only, where there is that."""
 
     @property
     def count(self) -> int: ...
     def __len__(self) -> int: ...
-    if sys.version_info >= (3, 12):
-        def __buffer__(self, flags: int, /) -> memoryview: ...
     def hash(self, index: int) -> str:
         """The hash that an entry had when it was encoded, worked out when asked for. IndexError."""
 
-def encode(entries: list[Any], metadata: dict[str, Any] | None) -> EncodedPage:
+def encode(entries: list[Any] | RawPage, metadata: dict[str, Any] | None, codec: _Codec | None = None) -> EncodedPage:
     """Entries as lines of compact JSON that keep the order of keys, with `metadata` as the last one, `_grove`.
 
     What JSON does not know is written as `str()` does (sets in a fixed order), an Enum as its value, a tuple
     as a list, NaN and the infinities as the strings "NaN", "Infinity" and "-Infinity". An entry's own
     `_grove` object keeps the keys that `metadata` has not; one that is no object becomes `_grove.original`.
+    An entry of a RawPage that nobody has changed, and that needs none of this, keeps its own text.
+    With a codec the lines are compressed as they are made, and only that is kept.
     DataFormatException for an entry that is no dict, or contains itself.
-    """
-
-def gzip(data: Buffer | EncodedPage, level: int = 1) -> bytes:
-    """One gzip member of bytes, an EncodedPage or any other buffer, without name or time; `level` is 0 to 3 (smallest).
-
-    The interpreter is free meanwhile.
     """
 
 @final
@@ -133,7 +178,9 @@ class Seen:
     def hashes(self, pointer: str) -> set[str]:
         """Every hash known for this pointer, but for legacy ones that no entry has met."""
 
-    def unseen(self, entries: list[Any], pointers: list[str | None], hasher: _Hasher | None = None) -> list[int]:
+    def unseen(
+        self, entries: list[Any] | RawPage, pointers: list[str | None], hasher: _Hasher | None = None
+    ) -> list[int]:
         """The indexes of the entries that are not known, in order.
 
         Entries whose pointer is new are not hashed. Two equal entries in one call are both known or both not.

@@ -8,20 +8,22 @@ and has no limits. A plain twin of everything here is `tests/reference.py`.
 """
 
 cimport cython
+from cpython.buffer cimport PyBUF_READ
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
-from cpython.buffer cimport PyBuffer_FillInfo
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
+
+from grove cimport _scan
 
 import copy as _copy
 import functools
 import hashlib
 import json
 import re
-import zlib
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict
 from email.utils import parsedate_tz
@@ -33,11 +35,6 @@ import orjson
 from blake3 import blake3
 
 from grove.exceptions import DataFormatException
-
-try:
-    from isal import isal_zlib
-except ImportError:  # isal has no build for this platform
-    isal_zlib = None
 
 
 cdef extern from "Python.h":
@@ -384,7 +381,16 @@ def group_hashes(entries: list, pointers: list, hasher=None) -> dict:
     return groups
 
 
-cdef int _same_length(list entries, list pointers) except -1:
+cdef RawPage _raw_page(object entries):
+    """`entries`, if they are still text; None for a list. TypeError for anything else."""
+    if type(entries) is RawPage:
+        return <RawPage>entries
+    if not isinstance(entries, list):
+        raise TypeError(f"A page is a list or a RawPage, not {type(entries).__name__}.")
+    return None
+
+
+cdef int _same_length(object entries, list pointers) except -1:
     if len(entries) != len(pointers):
         raise ValueError(f"There are {len(entries)} entries, but {len(pointers)} pointers.")
     return 0
@@ -585,8 +591,11 @@ cdef class PointerPath:
     def search(self, entry: object) -> object:
         return self._search(entry)
 
-    def pointers(self, entries: list) -> list:
+    def pointers(self, entries: list | RawPage) -> list:
         cdef list found = []
+        cdef RawPage raw = _raw_page(entries)
+        if raw is not None:
+            return raw._pointers(self)
         for entry in entries:
             try:
                 found.append(_pointer_of(self._search(entry)))
@@ -841,6 +850,256 @@ def _order_slowly(pointers):
 
 
 # ------------------------------------------------------------------------------------------------------------
+# a page that is still text
+# ------------------------------------------------------------------------------------------------------------
+
+cdef enum:
+    # How many steps a path may have to be followed in the text.
+    STEPS = 16
+    # Beside the scanner's marks: the entry was given out, and may have been changed since.
+    GIVEN = 64
+
+_PROBLEMS = {
+    _scan.CUT: "it is cut off at byte {at}",
+    _scan.UNEXPECTED: "byte {at} ({byte}) is not what JSON has there",
+    _scan.TRAILING: "something follows its end at byte {at}",
+    _scan.DEEP: "it is nested too deeply at byte {at}",
+}
+
+
+cdef object _integer(str digits):
+    """An integer as the standard json module reads it; its text where the interpreter refuses so many digits."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
+cdef object _read(bytes text, unsigned int marks):
+    """The value of a piece of JSON that was scanned: what the standard json module makes of it."""
+    if not marks & (_scan.ODD | _scan.LONG):
+        try:
+            return _loads(text)
+        except ValueError:
+            # It knows no number that is too large for a float.
+            pass
+    return json.loads(text.decode("utf-8", "replace"), parse_int=_integer)
+
+
+cdef bytes _utf8(bytes body):
+    """`body` in UTF-8 without a byte order mark, as the standard json module finds out what it is in."""
+    if body[:3] == b"\xef\xbb\xbf":
+        return body[3:]
+    if b"\0" in body[:4] or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return body.decode(json.detect_encoding(body), "replace").encode("utf-8", "replace")
+    return body
+
+
+@cython.final
+cdef class _Steps:
+    """A path as the scanner takes it."""
+
+    cdef _scan.Name[STEPS] names
+    cdef int count
+    cdef list _kept
+
+    def __cinit__(self, names):
+        self._kept = [str(name).encode("utf-8", "surrogatepass") for name in names]
+        self.count = <int>len(self._kept)
+        for index in range(self.count):
+            self.names[index].text = <const unsigned char *>PyBytes_AS_STRING(self._kept[index])
+            self.names[index].size = PyBytes_GET_SIZE(self._kept[index])
+
+
+def _steps(names):
+    """None for a path that the scanner cannot follow."""
+    return None if names is None or len(names) > STEPS else _Steps(names)
+
+
+@cython.final
+cdef class RawPage:
+    cdef bytes _body
+    cdef _scan.Found _found
+    cdef tuple _pointed  # the names of the path whose pointers `_found` has
+    cdef dict _made  # index -> the entry as it was given out
+
+    def __init__(self, body: bytes, path: str = "", pointer_path: str = "") -> None:
+        cdef _Steps steps = _steps(_names_of(path) if path else ())
+        cdef _Steps pointer = None
+        if steps is None:
+            raise ValueError(f"The path {path!r} is not one of at most {STEPS} names with dots between them.")
+        if pointer_path:
+            self._pointed = _names_of(pointer_path)
+            pointer = _steps(self._pointed) if self._pointed else None
+        if pointer is None:
+            self._pointed, pointer = (), _Steps(())
+        self._body = _utf8(bytes(body))
+        self._find(steps, pointer)
+
+    cdef int _find(self, _Steps steps, _Steps pointer) except -1:
+        cdef const unsigned char *text = <const unsigned char *>PyBytes_AS_STRING(self._body)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self._body), index, kept = 0
+        cdef _scan.Found *found = &self._found
+        self._made = {}
+        with nogil:
+            _scan.scan(text, size, steps.names, steps.count, pointer.names, pointer.count, found)
+        if found.problem == _scan.NO_MEMORY:
+            raise MemoryError()
+        if found.problem != _scan.FINE:
+            byte = repr(self._body[found.at:found.at + 1])[1:]
+            raise DataFormatException(
+                f"The text of a page is not JSON: {_PROBLEMS[found.problem].format(at=found.at, byte=byte)}."
+            )
+        # As in lists of entries, a null is nothing.
+        for index in range(found.count):
+            if found.entries[index].marks & _scan.OTHER and text[found.entries[index].start] == c"n":
+                continue
+            if kept != index:
+                found.entries[kept] = found.entries[index]
+            kept += 1
+        found.count = kept
+        return 0
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._found.entries)
+
+    def __repr__(self):
+        return f"<RawPage of {self._found.count} entries in {PyBytes_GET_SIZE(self._body)} bytes>"
+
+    def __len__(self) -> int:
+        return self._found.count
+
+    @property
+    def kind(self) -> str:
+        if self._found.is_list:
+            return "list"
+        if self._found.end == 0 or self._text(self._found.start, self._found.end) == b"null":
+            return "nothing"
+        return type(_read(self._text(self._found.start, self._found.end), self._found.marks)).__name__
+
+    @property
+    def body(self) -> bytes:
+        return self._body
+
+    def envelope(self) -> object:
+        cdef Py_ssize_t start = self._found.start, end = self._found.end
+        if not self._found.is_list:
+            return _read(self._body, self._found.marks)
+        return _read(self._body[:start] + b"[]" + self._body[end:], self._found.marks)
+
+    cdef bytes _text(self, Py_ssize_t start, Py_ssize_t end):
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self._body) + start, end - start)
+
+    cdef object _entry(self, Py_ssize_t index):
+        """An entry: the one that was given out, or a new one that is not kept."""
+        if self._found.entries[index].marks & GIVEN:
+            return self._made[index]
+        return self._original(index)
+
+    cdef object _original(self, Py_ssize_t index):
+        """An entry as its text has it."""
+        cdef _scan.Entry *entry = self._found.entries + index
+        return _read(self._text(entry.start, entry.end), entry.marks)
+
+    cdef bytes _line(self, Py_ssize_t index):
+        """The text of an entry on one line; None where it is not to be delivered as it is."""
+        cdef _scan.Entry *entry = self._found.entries + index
+        cdef bytes text
+        if entry.marks & (_scan.ODD | _scan.OWN | _scan.OTHER):
+            return None
+        text = self._text(entry.start, entry.end)
+        if entry.marks & GIVEN and _json(self._made[index]) != _json(_read(text, entry.marks)):
+            return None
+        return text.translate(None, b"\r\n") if entry.marks & _scan.BROKEN else text
+
+    def __getitem__(self, where):
+        cdef Py_ssize_t index, count = self._found.count
+        if isinstance(where, slice):
+            return [self[place] for place in range(*where.indices(count))]
+        index = where
+        if index < 0:
+            index += count
+        if not 0 <= index < count:
+            raise IndexError(f"There is no entry {where} in a page of {count}.")
+        if not self._found.entries[index].marks & GIVEN:
+            self._made[index] = self._entry(index)
+            self._found.entries[index].marks |= GIVEN
+        return self._made[index]
+
+    def __iter__(self):
+        cdef Py_ssize_t index
+        for index in range(self._found.count):
+            yield self[index]
+
+    def copies(self):
+        cdef Py_ssize_t index
+        for index in range(self._found.count):
+            yield copy_entry(self._made[index]) if self._found.entries[index].marks & GIVEN else self._entry(index)
+
+    def take(self, indexes) -> RawPage:
+        cdef RawPage part = RawPage.__new__(RawPage)
+        cdef Py_ssize_t index, count = len(indexes), place = 0
+        part._body, part._pointed, part._made = self._body, self._pointed, {}
+        part._found = self._found
+        part._found.entries = <_scan.Entry *>PyMem_RawMalloc(max(count, 1) * sizeof(_scan.Entry))
+        if part._found.entries == NULL:
+            raise MemoryError()
+        for given in indexes:
+            index = given
+            if not 0 <= index < self._found.count:
+                raise IndexError(f"There is no entry {index} in a page of {self._found.count}.")
+            part._found.entries[place] = self._found.entries[index]
+            if self._found.entries[index].marks & GIVEN:
+                part._made[place] = self._made[index]
+            place += 1
+        part._found.count = part._found.room = count
+        return part
+
+    cdef list _pointers(self, PointerPath path):
+        """What `PointerPath.pointers` finds in the entries."""
+        cdef _Steps steps
+        cdef Py_ssize_t index
+        cdef list found = []
+        cdef const unsigned char *text = <const unsigned char *>PyBytes_AS_STRING(self._body)
+        if path._names != self._pointed and path._names:
+            steps = _steps(path._names)
+            if steps is not None:
+                for index in range(self._found.count):
+                    _scan.point(
+                        text, PyBytes_GET_SIZE(self._body), self._found.entries + index, steps.names, steps.count
+                    )
+                self._pointed = path._names
+        is_found = path._names and path._names == self._pointed
+        for index in range(self._found.count):
+            if is_found and not self._found.entries[index].marks & GIVEN:
+                found.append(self._pointer(self._found.entries + index))
+            else:
+                found.extend(path.pointers([self._entry(index)]))
+        return found
+
+    cdef object _pointer(self, _scan.Entry *entry):
+        cdef bytes body = self._body
+        cdef const char *text = PyBytes_AS_STRING(body) + entry.pointer_start
+        cdef Py_ssize_t size = entry.pointer_end - entry.pointer_start, index = 1
+        if size == 0:
+            return None
+        if text[0] == c'"':
+            if size == 2:
+                return None
+            if not entry.marks & _scan.ODD and memchr(text, c"\\", size) == NULL:
+                return PyUnicode_DecodeUTF8(text + 1, size - 2, NULL)
+        elif c"1" <= text[0] <= c"9":
+            while index < size and c"0" <= text[index] <= c"9":
+                index += 1
+            if index == size:
+                return PyUnicode_DecodeASCII(text, size, NULL)
+        try:
+            return _pointer_of(_read(self._text(entry.pointer_start, entry.pointer_end), entry.marks))
+        except ValueError:  # more digits than the interpreter writes
+            return None
+
+
+# ------------------------------------------------------------------------------------------------------------
 # encode
 # ------------------------------------------------------------------------------------------------------------
 
@@ -886,54 +1145,76 @@ cdef void _give(char *block, Py_ssize_t room) noexcept:
     PyMem_RawFree(block)
 
 
+# How much text is compressed at a time: little enough to be in the processor's cache still.
+cdef Py_ssize_t _PIECE = 1 << 18
+
+
 @cython.final
 cdef class EncodedPage:
     cdef char *_text  # the lines; NULL while only the compressed form is kept
     cdef Py_ssize_t _size
     cdef Py_ssize_t _room
-    cdef bytes _packed
+    cdef Py_ssize_t _done  # how many bytes of these lines are compressed already
+    cdef Py_ssize_t _gone  # how many bytes came before these lines, and are kept in compressed form only
+    cdef RawPage _raw  # the page whose text tells as much as the lines do
+    cdef object _codec
+    cdef readonly bytes packed
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t *_ends  # where each line ends, after its newline
     cdef Py_ssize_t _tail  # how many bytes at the end of a line are not its entry's
     cdef dict _hashes  # index -> hash, where the line does not tell
-    cdef int _views
 
     def __cinit__(self):
         self._hashes = {}
 
     def __dealloc__(self):
         _give(self._text, self._room)
-        PyMem_Free(self._ends)
+        PyMem_RawFree(self._ends)
 
     def __len__(self) -> int:
         return self.count
-
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        PyBuffer_FillInfo(view, self, self._lines(), self._size, True, flags)
-        self._views += 1
-
-    def __releasebuffer__(self, Py_buffer *view):
-        self._views -= 1
 
     @property
     def data(self) -> bytes:
         return PyBytes_FromStringAndSize(self._lines(), self._size)
 
-    def shrink(self, packed: bytes) -> None:
+    cdef int _pack(self, object compressor, list parts) except -1:
+        """Compress the lines that were added; those of a page of text need not be kept beside it."""
+        cdef Py_ssize_t size = self._size - self._done
+        if size:
+            parts.append(compressor.compress(PyMemoryView_FromMemory(self._text + self._done, size, PyBUF_READ)))
+            self._done = self._size
+        if self._raw is not None:
+            self._gone += self._size
+            self._size = self._done = 0
+        return 0
+
+    cdef int _seal(self, object compressor, list parts) except -1:
+        self._pack(compressor, parts)
+        parts.append(compressor.flush())
+        self.packed = b"".join(parts)
+        if self._raw is not None:
+            self._size, self._gone = self._gone, 0
+            self._drop()
+        return 0
+
+    cdef void _drop(self) noexcept:
+        _give(self._text, self._room)
+        self._text, self._room = NULL, 0
+
+    def shrink(self) -> None:
         # The memory of the lines is wanted for the next page; they are hardly ever read again.
-        if self._text != NULL and self._views == 0 and PyBytes_GET_SIZE(packed) < self._size:
-            self._packed = packed
-            _give(self._text, self._room)
-            self._text, self._room = NULL, 0
+        if self.packed is not None:
+            self._drop()
+            self._raw = None
 
     cdef char *_lines(self) except NULL:
         cdef bytes data
         if self._text == NULL:
-            data = b"" if self._packed is None else gunzip(self._packed)
+            data = b"" if self.packed is None else self._codec.decompress(self.packed)
             self._size = 0
             self.reserve(PyBytes_GET_SIZE(data))
             self.add(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-            self._packed = None
         return self._text
 
     cdef int reserve(self, Py_ssize_t wanted) except -1:
@@ -979,6 +1260,8 @@ cdef class EncodedPage:
         cdef object known = self._hashes.get(index)
         if known is not None:
             return known
+        if self._raw is not None:
+            return hash_entry(self._raw._original(index))
         return hash_entry(_loads(self._body(index)))
 
     def hash(self, index: int) -> str:
@@ -1002,67 +1285,118 @@ cdef bytes _json(object value):
     return _exact(value, False) if data is None else data
 
 
-def encode(entries: list, metadata: dict | None) -> EncodedPage:
+cdef int _add_line(EncodedPage page, bytes line, bytes tail) except -1:
+    """One line: the JSON of an object with at least one member, and the tail in the place of its brace."""
+    page.add(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line) - 1)
+    page.add(PyBytes_AS_STRING(tail), page._tail)
+    return 0
+
+
+cdef int _add_entry(EncodedPage page, Py_ssize_t index, object entry, dict metadata, bytes tail) except -1:
+    cdef bytes line
+    if type(entry) is not dict:
+        if not isinstance(entry, dict):
+            raise DataFormatException(
+                f"Entry {index} of a page is a {type(entry).__name__}; only JSON objects can be saved."
+            )
+        plain = _members(entry)
+    else:
+        plain = entry
+    if metadata is not None and _GROVE in <dict>plain:
+        page._hashes[index] = hash_entry(entry)
+        line = _json(_merged(dict(plain), metadata))
+        page.add(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
+        page.add(b"\n", 1)
+        return 0
+    line = _fast(plain, _AS_IS)
+    if line is None:
+        page._hashes[index] = hash_entry(entry)
+        line = _exact(plain, False)
+    if PyBytes_GET_SIZE(line) > 2 or metadata is None:
+        _add_line(page, line, tail)
+    else:  # an empty object: no comma
+        page._hashes[index] = hash_entry(entry)
+        page.add(b"{", 1)
+        page.add(PyBytes_AS_STRING(tail) + 1, page._tail - 1)
+    return 0
+
+
+cdef int _add_text(EncodedPage page, RawPage raw, Py_ssize_t index, dict metadata, bytes tail) except -1:
+    """An entry whose text cannot just be copied."""
+    cdef unsigned int marks = raw._found.entries[index].marks
+    cdef bytes line = None if marks & _scan.EMPTY else raw._line(index)
+    if line is None:
+        return _add_entry(page, index, raw._entry(index), metadata, tail)
+    if marks & (_scan.LONG | GIVEN):
+        page._hashes[index] = hash_entry(raw._entry(index))
+    return _add_line(page, line, tail)
+
+
+cdef Py_ssize_t _splice(
+    EncodedPage page, const _scan.Entry *entries, Py_ssize_t first, Py_ssize_t count, const char *text, const char *tail
+) noexcept nogil:
+    """Copy entries from `first` on, as long as there is room and nothing else to be done; the first that was not."""
+    cdef Py_ssize_t index = first, size
+    cdef char *place = page._text + page._size
+    cdef char *end = page._text + page._room
+    while index < count:
+        size = entries[index].end - entries[index].start - 1
+        if entries[index].marks or end - place < size + page._tail:
+            break
+        memcpy(place, text + entries[index].start, size)
+        memcpy(place + size, tail, page._tail)
+        place += size + page._tail
+        page._ends[index] = page._gone + (place - page._text)
+        index += 1
+    page._size = place - page._text
+    return index
+
+
+def encode(entries: list | RawPage, metadata: dict | None, codec=None) -> EncodedPage:
     cdef EncodedPage page = EncodedPage.__new__(EncodedPage)
-    cdef Py_ssize_t index, count = len(entries), size
-    cdef bytes tail, line
-    tail = b"}\n" if metadata is None else b',"_grove":' + _json(metadata) + b"}\n"
-    page._ends = <Py_ssize_t *>PyMem_Malloc(max(count, 1) * sizeof(Py_ssize_t))
+    cdef RawPage raw = _raw_page(entries)
+    cdef Py_ssize_t index = 0, count = len(entries), wanted
+    cdef list parts = []
+    cdef object compressor = None if codec is None else codec.compressor()
+    cdef bytes tail = b"}\n" if metadata is None else b',"_grove":' + _json(metadata) + b"}\n"
+    page._codec = codec
+    page._raw = raw if codec is not None else None
+    page._tail = PyBytes_GET_SIZE(tail)
+    page._ends = <Py_ssize_t *>PyMem_RawMalloc(max(count, 1) * sizeof(Py_ssize_t))
     if page._ends == NULL:
         raise MemoryError()
-    page._tail = PyBytes_GET_SIZE(tail)
-    for index in range(count):
-        entry = entries[index]
-        if type(entry) is not dict:
-            if not isinstance(entry, dict):
-                raise DataFormatException(
-                    f"Entry {index} of a page is a {type(entry).__name__}; only JSON objects can be saved."
-                )
-            plain = _members(entry)
+    if raw is not None and count:
+        wanted = raw._found.entries[count - 1].end - raw._found.entries[0].start + page._tail * count
+        page.reserve(wanted if compressor is None else min(wanted, _PIECE))
+    while index < count:
+        if raw is not None:
+            page.count = index = _splice(
+                page, raw._found.entries, index, count, PyBytes_AS_STRING(raw._body), PyBytes_AS_STRING(tail)
+            )
+            if index == count:
+                break
+            wanted = raw._found.entries[index].end - raw._found.entries[index].start + page._tail
+            if raw._found.entries[index].marks:
+                _add_text(page, raw, index, metadata, tail)
+            elif compressor is not None and page._size:
+                page._pack(compressor, parts)
+                continue
+            else:
+                page.reserve(page._size + wanted)
+                continue
         else:
-            plain = entry
-        if metadata is not None and _GROVE in <dict>plain:
-            page._hashes[index] = hash_entry(entry)
-            line = _json(_merged(dict(plain), metadata))
-            page.add(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
-            page.add(b"\n", 1)
-        else:
-            line = _fast(plain, _AS_IS)
-            if line is None:
-                page._hashes[index] = hash_entry(entry)
-                line = _exact(plain, False)
-            size = PyBytes_GET_SIZE(line)
+            _add_entry(page, index, entries[index], metadata, tail)
             if index == 0:
-                page.reserve(min((size + page._tail) * count + (size * count >> 2), _MUCH))
-            if size > 2 or metadata is None:
-                page.add(PyBytes_AS_STRING(line), size - 1)
-                page.add(PyBytes_AS_STRING(tail), page._tail)
-            else:  # an empty object: no comma
-                page._hashes[index] = hash_entry(entry)
-                page.add(b"{", 1)
-                page.add(PyBytes_AS_STRING(tail) + 1, page._tail - 1)
-        page._ends[index] = page._size
-        page.count = index + 1
+                wanted = page._size * count + (page._size * count >> 2)
+                page.reserve(min(wanted, _MUCH))
+        page._ends[index] = page._gone + page._size
+        index += 1
+        page.count = index
+        if compressor is not None and page._size - page._done >= _PIECE:
+            page._pack(compressor, parts)
+    if compressor is not None:
+        page._seal(compressor, parts)
     return page
-
-
-# ------------------------------------------------------------------------------------------------------------
-# gzip
-# ------------------------------------------------------------------------------------------------------------
-
-_ZLIB_LEVELS = (1, 1, 4, 6)  # what comes near to isal's four levels
-
-
-def gzip(data: bytes | EncodedPage, level: int = 1) -> bytes:
-    if not 0 <= level <= 3:
-        raise ValueError(f"The gzip level is {level}; it has to be 0, 1, 2 or 3.")
-    if isal_zlib is not None:
-        return isal_zlib.compress(data, level, 31)
-    return zlib.compress(data, _ZLIB_LEVELS[level], 31)
-
-
-cdef bytes gunzip(bytes data):
-    return (zlib if isal_zlib is None else isal_zlib).decompress(data, 31)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -1322,8 +1656,9 @@ cdef class Seen:
                     result |= delivered.of(pointer)
         return result
 
-    def unseen(self, entries: list, pointers: list, hasher=None) -> list:
+    def unseen(self, entries: list | RawPage, pointers: list, hasher=None) -> list:
         cdef Py_ssize_t index, count = len(entries)
+        cdef RawPage raw = _raw_page(entries)
         cdef list result
         cdef PyObject *found
         _same_length(entries, pointers)
@@ -1340,7 +1675,7 @@ cdef class Seen:
                 result.append(index)
             else:
                 known = None if found == NULL else <object>found
-                if not self._is_known(entries[index], pointer, known, hasher):
+                if not self._is_known(entries, raw, index, pointer, known, hasher):
                     result.append(index)
         return result
 
@@ -1364,7 +1699,9 @@ cdef class Seen:
                     return index
         return count
 
-    cdef bint _is_known(self, object entry, object pointer, object found, object hasher) except -1:
+    cdef bint _is_known(
+        self, object entries, RawPage raw, Py_ssize_t index, object pointer, object found, object hasher
+    ) except -1:
         cdef _Known known
         cdef bytes line
         cdef list pages
@@ -1376,11 +1713,12 @@ cdef class Seen:
         else:
             known, pages = None, []
         if hasher is None and pages:  # comparing is faster than hashing
-            line = _fast(entry, _AS_IS)
+            line = raw._line(index) if raw is not None else _fast(entries[index], _AS_IS)
             if line is not None:
                 for item in pages:
                     if (<_Delivered>item).has_line(pointer, line):
                         return True
+        entry = raw._entry(index) if raw is not None else entries[index]
         digest = hash_entry(entry) if hasher is None else hasher(entry)
         if digest in self._anywhere:
             return True

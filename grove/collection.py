@@ -75,13 +75,12 @@ class Stream:
 class Page:
     """One page after deduplication: what is new of it, and the pointers of everything it held."""
 
-    kept: list[Any]
+    kept: list[Any] | _core.RawPage
     kept_pointers: list[str | None]
     pointers: list[str | None]
     rejected: list[tuple[Any, str]] = field(default_factory=list)
     hashes: list[str] | None = None
     encoded: _core.EncodedPage | None = None
-    packed: bytes | None = None
 
 
 class Collection:
@@ -212,7 +211,9 @@ class Collection:
         """Count entries with `pointer` and one of `hashes` as delivered, for this run."""
         self._seen.add(pointer, hashes)
 
-    def unseen(self, entries: list[Any], pointers: list[str | None], hasher: Hasher | None) -> list[int]:
+    def unseen(
+        self, entries: list[Any] | _core.RawPage, pointers: list[str | None], hasher: Hasher | None
+    ) -> list[int]:
         """The indexes of the entries that are not known by pointer and hash."""
         return self._seen.unseen(entries, pointers, hasher)
 
@@ -220,7 +221,7 @@ class Collection:
 
     def select(
         self,
-        entries: list[Any],
+        entries: list[Any] | _core.RawPage,
         path: _core.PointerPath,
         log_order: str,
         hasher: Hasher | None,
@@ -228,16 +229,20 @@ class Collection:
     ) -> Page:
         """What is new in a page. `hasher` and `deduplicate` stand in for ours where a subclass has its own.
 
+        They take lists of entries.
         DataFormatException where no entry at all has a pointer: that is a wrong POINTER_PATH.
         """
         progress = self.progress(log_order)
-        if None in entries:
+        if isinstance(entries, list) and None in entries:
             entries = [entry for entry in entries if entry is not None]
         pointers = path.pointers(entries)
         rejected: list[tuple[Any, str]] = []
         if None in pointers:
             entries, pointers, rejected = self._set_aside(entries, pointers, path, hasher)
+        kept: list[Any] | _core.RawPage
+        kept_pointers: list[str | None]
         if deduplicate is not None:
+            assert isinstance(entries, list), "who looks at entries is given a list of them"
             kept = list(deduplicate(entries))
             kept_pointers = path.pointers(kept)
         else:
@@ -246,7 +251,7 @@ class Collection:
             if len(indexes) == len(entries):
                 kept, kept_pointers = entries, pointers
             else:
-                kept = [entries[index] for index in indexes]
+                kept = _taken(entries, indexes)
                 kept_pointers = [pointers[index] for index in indexes]
         page = Page(kept, kept_pointers, pointers, rejected)
         if hasher is not None:
@@ -256,8 +261,12 @@ class Collection:
         return page
 
     def _set_aside(
-        self, entries: list[Any], pointers: list[str | None], path: _core.PointerPath, hasher: Hasher | None
-    ) -> tuple[list[Any], list[str | None], list[tuple[Any, str]]]:
+        self,
+        entries: list[Any] | _core.RawPage,
+        pointers: list[str | None],
+        path: _core.PointerPath,
+        hasher: Hasher | None,
+    ) -> tuple[list[Any] | _core.RawPage, list[str | None], list[tuple[Any, str]]]:
         """Split off the entries without a pointer; those not seen before are rejected, with the reason."""
         if not any(pointer is not None for pointer in pointers):
             raise DataFormatException(
@@ -265,8 +274,9 @@ class Collection:
                 f"{path.expression!r}; nothing was saved. Correct the path, or what the connector saves."
             )
         rejected = []
-        for entry, pointer in zip(entries, pointers, strict=True):
+        for index, pointer in enumerate(pointers):
             if pointer is None:
+                entry = entries[index]
                 digest = hasher(entry) if hasher is not None else _core.hash_entry(entry)
                 if digest not in self._loose:
                     self._loose[digest] = None
@@ -275,7 +285,7 @@ class Collection:
         while len(self._loose) > LOOSE_LIMIT:
             del self._loose[next(iter(self._loose))]
         kept = [index for index, pointer in enumerate(pointers) if pointer is not None]
-        return [entries[index] for index in kept], [pointers[index] for index in kept], rejected
+        return _taken(entries, kept), [pointers[index] for index in kept], rejected
 
     def _lookback_span(self, pointers: list[str | None]) -> int:
         if not self.stream.lookback or not pointers or pointers[0] is None:
@@ -283,7 +293,8 @@ class Collection:
         return span_of(pointers[0], self.stream.lookback) or 0
 
     def _drop_recent(self, page: Page, lookback: Lookback) -> None:
-        hashes = page.hashes or [_core.hash_entry(entry) for entry in page.kept]
+        entries = page.kept if isinstance(page.kept, list) else page.kept.copies()
+        hashes = page.hashes or [_core.hash_entry(entry) for entry in entries]
         kept = []
         for index, digest in enumerate(hashes):
             pointer = page.kept_pointers[index]
@@ -291,7 +302,7 @@ class Collection:
                 self._seen.add(pointer, (digest,))
             else:
                 kept.append(index)
-        page.kept = [page.kept[index] for index in kept]
+        page.kept = _taken(page.kept, kept)
         page.kept_pointers = [page.kept_pointers[index] for index in kept]
         page.hashes = [hashes[index] for index in kept]
         for pointer, digest in zip(page.kept_pointers, page.hashes, strict=True):
@@ -460,3 +471,8 @@ class Collection:
                 clean = self._swept
         finally:
             lease.give_back(changes, clean=clean)
+
+
+def _taken(entries: list[Any] | _core.RawPage, indexes: list[int]) -> list[Any] | _core.RawPage:
+    """Some of the entries, as they are kept."""
+    return entries.take(indexes) if isinstance(entries, _core.RawPage) else [entries[index] for index in indexes]

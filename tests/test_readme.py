@@ -26,7 +26,7 @@ def test_python_examples_run(number: int) -> None:
 
 
 def test_the_core_does_what_the_example_says() -> None:
-    done = run(f"{CORE}\nassert hash_entry(page[0]) == hash_entry(dict(reversed(page[0].items())))\nprint(fresh)")
+    done = run(f"{CORE}\nassert hash_entry(page[0]) == hash_entry(dict(reversed(page[0].items())))\nprint(list(fresh))")
     assert done.stdout == "[{'who': 'Ada', 'id': 3}]\n", done.stderr
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from grove import _core
 from grove.__about__ import __version__
+from grove._core import RawPage
 from grove.caches import BaseCache, Key
 from grove.collection import Collection, Page, Stream
 from grove.constants import (
@@ -44,6 +45,7 @@ from grove.exceptions import (
     StoppedError,
 )
 from grove.helpers import clock, plugin
+from grove.helpers.codecs import Codec
 from grove.history import Counts, History, note
 from grove.lookback import earlier_pointer
 from grove.models import ConnectorConfig, OutputStream, attribute_name
@@ -54,7 +56,10 @@ from grove.processors import BaseProcessor
 from grove.state import BOUNDARY, CURSOR, HISTORY
 from grove.window import Boundary
 
-__all__ = ["CHRONOLOGICAL", "REVERSE_CHRONOLOGICAL", "BaseConnector", "ConnectorConfig"]
+__all__ = ["CHRONOLOGICAL", "REVERSE_CHRONOLOGICAL", "BaseConnector", "ConnectorConfig", "RawPage"]
+
+_TAKE_LISTS = ("deduplicate_by_hash", "hash_entry", "process_and_write")
+"""Methods which, where a subclass has its own, are given entries as objects."""
 
 QUARANTINE = "quarantine"
 """The output descriptor for entries that cannot be processed or have no pointer."""
@@ -324,13 +329,14 @@ class BaseConnector:
 
     # --- saving ---
 
-    def save(self, entries: list[Any], cursor: str | None = None) -> None:
+    def save(self, entries: Any, cursor: str | None = None) -> None:
         """Deliver what is new in a page, and move the stream past it. Returns once both are durable.
 
-        `entries` are JSON objects in the order the source gave them. `cursor` is the source's own place in its
-        feed, committed with the page, also with an empty one. StoppedError, PoisonedRunError (an earlier page of
-        this run failed), DataFormatException (nothing at POINTER_PATH), or what the cache or the output raised:
-        the page is then not committed, and neither is any later one of this run.
+        `entries` are JSON objects in the order the source gave them: a list, or a RawPage that has the source's own
+        bytes. `cursor` is the source's own place in its feed, committed with the page, also with an empty one.
+        StoppedError, PoisonedRunError (an earlier page of this run failed), DataFormatException (nothing at
+        POINTER_PATH), or what the cache or the output raised: the page is then not committed, and neither is any
+        later one of this run.
         """
         if self.stopping.is_set():
             raise self._stopped()
@@ -344,7 +350,7 @@ class BaseConnector:
         try:
             self._saving = True
             page = run.select(
-                entries if type(entries) is list else list(entries),
+                self._page_of(entries),
                 self._pointer_path(),
                 self.LOG_ORDER,
                 self._hasher(),
@@ -352,14 +358,14 @@ class BaseConnector:
             )
             self._page = page
             if page.kept:
-                page.encoded = _encode(page.kept, self.metadata())
-                self.process_and_write(page.kept)
+                page.encoded = _encode(page.kept, self.metadata(), self._codec())
+                self.process_and_write(page.kept)  # type: ignore[arg-type]
             if page.rejected:
                 self._write_quarantine(page.rejected)
             run.commit(page, self.LOG_ORDER, cursor)
             self._count(page, self._saved.get(QUARANTINE, 0) - set_aside)
-            if page.encoded is not None and page.packed is not None:
-                page.encoded.shrink(page.packed)
+            if page.encoded is not None:
+                page.encoded.shrink()
             self._save_windows()
             self.finalize()
         except BaseException as err:
@@ -409,19 +415,32 @@ class BaseConnector:
             # This page is committed yet, and none after it.
             self.stopping.set()
 
-    def _payload(self, data: list[Any]) -> bytes:
+    def _page_of(self, entries: Any) -> list[Any] | RawPage:
+        """A page as text, where nobody wants to look at its entries; otherwise a list of them."""
+        if type(entries) is RawPage and not self._looks_at_entries():
+            return entries
+        return entries if type(entries) is list else list(entries)
+
+    def _looks_at_entries(self) -> bool:
+        return overrides_serialize(self._output) or any(self._overrides(method) for method in _TAKE_LISTS)
+
+    def _codec(self) -> Codec | None:
+        """How the lines of a page can be packed as they are made; None where the output wants the lines."""
+        if overrides_serialize(self._output) or type(self._output).pack is not BaseOutput.pack:
+            return None
+        raw = any(stream == OutputStream.raw for stream in self.configuration.outputs.values())
+        return self._output.codec if raw else None
+
+    def _payload(self, data: list[Any] | RawPage) -> bytes:
         metadata = self.metadata()
         if overrides_serialize(self._output):
-            return bytes(self._output.serialize(data=data, metadata=metadata))
+            return bytes(self._output.serialize(data=list(data), metadata=metadata))
         page = self._page
-        own = page if page is not None and data is page.kept else None
-        encoded = own.encoded if own is not None and own.encoded is not None else _encode(data, metadata)
-        if type(self._output).pack is not BaseOutput.pack:
-            return self._output.pack(encoded.data)
-        packed = _core.gzip(encoded)
-        if own is not None:
-            own.packed = packed
-        return packed
+        if page is not None and data is page.kept and page.encoded is not None:
+            encoded = page.encoded
+        else:
+            encoded = _encode(data, metadata, self._codec())
+        return self._output.pack(encoded.data) if encoded.packed is None else encoded.packed
 
     def _write_quarantine(self, rejected: list[tuple[Any, str]]) -> None:
         groups: dict[str, list[Any]] = {}
@@ -462,16 +481,17 @@ class BaseConnector:
         """
         return self._run_processors(entries)[0]
 
-    def _process(self, entries: list[Any]) -> tuple[list[Any], list[tuple[Any, str]]]:
+    def _process(self, entries: list[Any] | RawPage) -> tuple[list[Any], list[tuple[Any, str]]]:
         if self._overrides("process"):
-            return self.process(entries), []
+            return self.process(list(entries)), []
         return self._run_processors(entries)
 
-    def _run_processors(self, entries: list[Any]) -> tuple[list[Any], list[tuple[Any, str]]]:
+    def _run_processors(self, entries: list[Any] | RawPage) -> tuple[list[Any], list[tuple[Any, str]]]:
         processed: list[Any] = []
         rejected: list[tuple[Any, str]] = []
-        for entry in entries:
-            results = [_core.copy_entry(entry)]
+        copies = entries.copies() if isinstance(entries, RawPage) else map(_core.copy_entry, entries)
+        for index, copied in enumerate(copies):
+            results = [copied]
             for processor in self._processors:
                 try:
                     results = [made for result in results for made in processor.process(result)]
@@ -479,7 +499,7 @@ class BaseConnector:
                     reason = f"processor {_processor_name(processor)} failed: {type(err).__name__}: {err}"
                     if getattr(processor.configuration, "on_error", "quarantine") == "fail":
                         raise ProcessorError(reason) from err
-                    rejected.append((entry, reason))
+                    rejected.append((entries[index], reason))
                     results = []
                     break
             processed.extend(results)
@@ -753,15 +773,15 @@ def _usual_output() -> BaseOutput:
     return output
 
 
-def _encode(entries: list[Any], metadata: dict[str, Any]) -> _core.EncodedPage:
+def _encode(entries: list[Any] | RawPage, metadata: dict[str, Any], codec: Codec | None = None) -> _core.EncodedPage:
     try:
-        return _core.encode(entries, metadata)
+        return _core.encode(entries, metadata, codec)
     except DataFormatException:
         # A pointer path can lead into what is no object; an entry that contains itself fails again.
-        return _core.encode(_objects(entries), metadata)
+        return _core.encode(_objects(entries), metadata, codec)
 
 
-def _objects(entries: list[Any]) -> list[Any]:
+def _objects(entries: list[Any] | RawPage) -> list[Any]:
     """`entries`, with what is not an object wrapped in one, so that it can carry metadata."""
     return [entry if isinstance(entry, dict) else {"value": entry} for entry in entries]
 

@@ -15,6 +15,7 @@ from grove import _core
 from grove.constants import DATESTAMP_FORMAT
 from grove.exceptions import ConfigurationException, NotImplementedException
 from grove.helpers import parsing
+from grove.helpers.codecs import GZIP, Codec
 from grove.helpers.files import safe_component
 
 __all__ = ["BaseOutput", "ObjectName"]
@@ -73,6 +74,9 @@ class BaseOutput(abc.ABC):
     KIND: ClassVar[str] = ".json.gz"
     """How the names of this output's objects end."""
 
+    codec: Codec = GZIP
+    """How `pack()` compresses."""
+
     @property
     def keeps_manifest(self) -> bool:
         """Whether its objects get lines in a manifest (see `grove.manifest`); only where it implements that."""
@@ -127,8 +131,8 @@ class BaseOutput(abc.ABC):
         return self.pack(_core.encode([entry for entry in data if entry is not None], metadata).data)
 
     def pack(self, ndjson: bytes) -> bytes:
-        """NDJSON, UTF-8 with a newline after each entry, in the form that this output delivers: one gzip member."""
-        return _core.gzip(ndjson)
+        """NDJSON, UTF-8 with a newline after each entry, in the form that this output delivers: packed by `codec`."""
+        return self.codec.pack(ndjson)
 
     # --- staging: only where SCOPE is set ---
 

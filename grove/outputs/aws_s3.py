@@ -23,6 +23,7 @@ from grove.exceptions import AccessException, ConfigurationException
 from grove.helpers import aws, clock
 from grove.logging import register_secret
 from grove.outputs import BaseOutput, ObjectName
+from grove.outputs._compression import CompressionSettings
 from grove.outputs._staged import submit_staged
 
 __all__ = ["Handler", "access"]
@@ -67,7 +68,7 @@ class Handler(BaseOutput):
     SCOPE: ClassVar[str | None] = "shared"
     EXTRA: ClassVar[str | None] = "aws"
 
-    class Configuration(BaseOutput.Configuration):
+    class Configuration(CompressionSettings):
         """GROVE_OUTPUT_AWS_S3_BUCKET and the rest; `endpoint_url` is another maker's S3.
 
         `manifest`: whether what is delivered is recorded in manifests, for one more request with each page.
@@ -90,6 +91,8 @@ class Handler(BaseOutput):
 
     def __init__(self) -> None:
         super().__init__()
+        self.codec = self.config.codec()
+        self.KIND = f".json{self.codec.suffix}"  # type: ignore[misc]  # as its settings say
         self._conditional = True
         self._access = access(self.config)
 
@@ -108,7 +111,7 @@ class Handler(BaseOutput):
         """Upload `data`, which S3 checks by its MD5; AccessException names bucket and key."""
         bucket, key, digest = self.config.bucket, str(name.path()), blake3(data).hexdigest()
         upload = self._call(
-            "create_multipart_upload", bucket, key, Metadata={HASH: digest}, ContentType="application/gzip"
+            "create_multipart_upload", bucket, key, Metadata={HASH: digest}, ContentType=self.codec.content_type
         )["UploadId"]
         staged = {
             "temp": _temporary(key, upload),

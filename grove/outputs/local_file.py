@@ -17,6 +17,7 @@ from pydantic_settings import SettingsConfigDict
 from grove.exceptions import AccessException, ConfigurationException
 from grove.helpers import files
 from grove.outputs import BaseOutput, ObjectName
+from grove.outputs._compression import CompressionSettings
 from grove.outputs._staged import submit_staged
 
 __all__ = ["Handler"]
@@ -46,9 +47,10 @@ class Handler(BaseOutput):
 
     SCOPE: ClassVar[str | None] = "host"
 
-    class Configuration(BaseOutput.Configuration):
+    class Configuration(CompressionSettings):
         """GROVE_OUTPUT_LOCAL_FILE_PATH: the directory. GROVE_OUTPUT_LOCAL_FILE_MODE: of its files, in octal.
 
+        GROVE_OUTPUT_LOCAL_FILE_COMPRESSION and GROVE_OUTPUT_LOCAL_FILE_COMPRESSION_LEVEL: how they are packed.
         GROVE_OUTPUT_LOCAL_FILE_MANIFEST: whether what is delivered is recorded in manifests.
         """
 
@@ -67,6 +69,8 @@ class Handler(BaseOutput):
 
     def __init__(self) -> None:
         super().__init__()
+        self.codec = self.config.codec()
+        self.KIND = f".json{self.codec.suffix}"  # type: ignore[misc]  # as its settings say
         self._root = os.path.realpath(self.config.path)
         self._mode = int(self.config.mode, 8)
         self._folder_mode = _folder_mode(self._mode)

@@ -17,10 +17,10 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
-from grove import _core
 from grove.__about__ import __version__
 from grove.exceptions import AccessException, ConfigurationException
 from grove.helpers import clock
+from grove.helpers.codecs import GZIP
 from grove.http.origin import origin, shown
 from grove.http.waits import RateLimit, backoff, jittered, stated_wait
 from grove.logging import register_secret
@@ -89,7 +89,7 @@ class Handler(BaseOutput):
 
     def pack(self, ndjson: bytes) -> bytes:
         """The lines as they are, or one gzip member of them where GROVE_OUTPUT_REMOTE_HTTP_GZIP is set."""
-        return _core.gzip(ndjson) if self.config.gzip else ndjson
+        return GZIP.pack(ndjson) if self.config.gzip else ndjson
 
     def submit(
         self,

@@ -3,9 +3,6 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
-import threading
 from typing import Any
 
 import orjson
@@ -15,6 +12,7 @@ from hypothesis import strategies as st
 
 from grove import _core
 from grove.exceptions import DataFormatException
+from grove.helpers.codecs import GZIP
 from tests import reference
 from tests.strategies import Text, entries, json_entries, metadata
 
@@ -165,90 +163,32 @@ def test_what_cannot_be_copied_is_named() -> None:
         _core.copy_entry({"a": Stubborn()})
 
 
-@pytest.mark.parametrize("level", [0, 1, 2, 3])
-@pytest.mark.parametrize("data", [b"", b"x", b"line\n" * 100_000], ids=len)
-def test_gzip_is_one_plain_member(data: bytes, level: int) -> None:
-    packed = _core.gzip(data, level)
-    assert gzip.decompress(packed) == data
-    assert packed[:4] == b"\x1f\x8b\x08\x00"  # no name
-    assert packed[4:8] == bytes(4)  # no time
-    assert _core.gzip(data, level) == packed
-
-
-@pytest.mark.parametrize("level", [-1, 4, 9])
-def test_gzip_has_four_levels(level: int) -> None:
-    with pytest.raises(ValueError, match=str(level)):
-        _core.gzip(b"", level)
-
-
-def test_gzip_needs_no_isal() -> None:
-    code = """
-import gzip, sys
-sys.modules["isal"] = None
-from grove import _core
-data = b"line\\n" * 10_000
-sizes = [len(_core.gzip(data, level)) for level in range(4)]
-assert all(gzip.decompress(_core.gzip(data, level)) == data for level in range(4))
-page = _core.encode([{"n": 1}, {"n": 2}] * 100, None)
-lines = page.data
-page.shrink(_core.gzip(page))
-assert page.data == lines
-print(len(data) > sizes[0] >= sizes[3])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
-
-
-def test_gzip_leaves_the_interpreter_free() -> None:
-    data = json.dumps([{"id": index} for index in range(800_000)]).encode()
-    done = threading.Event()
-    worker = threading.Thread(target=lambda: (_core.gzip(data, 3), done.set()))
-    turns = 0
-    worker.start()
-    while not done.is_set():
-        turns += 1
-    worker.join()
-    # Were it held, this thread would get a turn or two.
-    assert turns > 100
-
-
 def test_a_shrunk_page_still_knows_its_lines_and_hashes() -> None:
     entries = [{"id": number, "text": "é" * 200} for number in range(50)]
-    page = _core.encode(entries, {"source": "x"})
+    page = _core.encode(entries, {"source": "x"}, GZIP)
     data = page.data
-    page.shrink(_core.gzip(data))
+    page.shrink()
     assert [page.hash(index) for index in range(50)] == [_core.hash_entry(entry) for entry in entries]
+    assert page.data == data == gzip.decompress(page.packed or b"")
+    page.shrink()
     assert page.data == data
-    page.shrink(data + b"longer")
-    assert page.data == data
+
+
+def test_nothing_is_dropped_of_a_page_that_was_not_compressed() -> None:
+    page = _core.encode([{"id": 1}], None)
+    page.shrink()
+    assert page.data == b'{"id":1}\n' and page.packed is None
 
 
 def test_what_a_shrunk_page_delivered_is_still_known() -> None:
     entries = [{"id": number} for number in range(50)]
     pointers = [str(number) for number in range(50)]
-    page = _core.encode(entries, {"source": "x" * 1000})
+    page = _core.encode(entries, {"source": "x" * 1000}, GZIP)
     seen = _core.Seen()
     seen.remember(pointers, page)
-    page.shrink(_core.gzip(page.data))
+    page.shrink()
     assert seen.unseen([*entries[10:20], {"id": 10, "other": 1}], [*pointers[10:20], "10"]) == [10]
     assert seen.hashes("7") == {_core.hash_entry({"id": 7})}
-
-
-def test_a_page_is_a_buffer_of_its_lines() -> None:
-    page = _core.encode([{"a": 1}, {"b": "é"}], {"c": 2})
-    assert bytes(memoryview(page)) == page.data
-    assert _core.gzip(page) == _core.gzip(page.data)
-    with pytest.raises(TypeError):
-        memoryview(page)[0] = 0  # read-only
-
-
-def test_lines_that_are_looked_at_are_not_given_away() -> None:
-    page = _core.encode([{"text": "x" * 100_000}], None)
-    data, view = page.data, memoryview(page)
-    page.shrink(_core.gzip(page))
-    other = _core.encode([{"text": "y" * 100_000}], None)
-    assert bytes(view) == data
-    assert bytes(memoryview(other)) != data
 
 
 def test_pages_that_take_turns_in_one_memory_keep_their_lines() -> None:
@@ -256,11 +196,10 @@ def test_pages_that_take_turns_in_one_memory_keep_their_lines() -> None:
     kept: list[tuple[_core.EncodedPage, bytes]] = []
     for number in range(200):
         entries = [{"n": number, "text": chr(97 + number % 26) * choose.randrange(200_000)} for _ in range(3)]
-        page = _core.encode(entries, None)
+        page = _core.encode(entries, None, GZIP if choose.random() < 0.7 else None)
         expected = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
         kept.append((page, expected))
-        if choose.random() < 0.7:
-            page.shrink(_core.gzip(page))
+        page.shrink()
         if len(kept) > 6:
             del kept[choose.randrange(6)]
         for made, lines in kept if number % 10 == 0 else kept[-2:]:

@@ -260,8 +260,6 @@ def test_interrupts_pass() -> None:
         lambda: _core.encode(None, None),  # type: ignore[arg-type]
         lambda: _core.encode(({},), None),  # type: ignore[arg-type]
         lambda: _core.encode([{}], [1]),  # type: ignore[arg-type]
-        lambda: _core.gzip("text"),  # type: ignore[arg-type]
-        lambda: _core.gzip(None),  # type: ignore[arg-type]
         lambda: _core.rank(None),  # type: ignore[arg-type]
         lambda: _core.rank(5),  # type: ignore[arg-type]
         lambda: _core.order(None),  # type: ignore[arg-type]
