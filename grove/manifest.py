@@ -30,9 +30,8 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 
@@ -76,8 +75,7 @@ _ENDING = len(f',"hash":"{"":64}"}}')
 # --- a line ---
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """What is recorded of one object. `object` is its path below the root, `time` a datestamp, `size` in bytes.
 
     With `gap`, objects that were delivered before this line may have none: the manifest was just switched on.
@@ -97,9 +95,15 @@ class Line:
     previous: str | None
 
     def encode(self) -> tuple[str, str]:
-        """The line as it is stored, with its newline, and its hash."""
-        body = json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":"))
-        digest = blake3(body.encode()).hexdigest()
+        """The line as it is stored, in ASCII with its newline, and its hash."""
+        # By hand, as it is done for every object; names are made of safe characters alone.
+        body = (
+            f'{{"format":{FORMAT},"chain":"{self.chain}","line":{self.line},"object":"{self.object}",'
+            f'"entries":{self.entries},"first":{_quoted(self.first)},"last":{_quoted(self.last)},"size":{self.size},'
+            f'"blake3":"{self.blake3}","sequence":{self.sequence},"time":"{self.time}",'
+            f'"gap":{"true" if self.gap else "false"},"previous":{_quoted(self.previous)}}}'
+        )
+        digest = blake3(body.encode("ascii")).hexdigest()
         return f'{body[:-1]},"hash":"{digest}"}}\n', digest
 
     @classmethod
@@ -122,11 +126,14 @@ class Line:
         raise DataFormatException(f"it has the format {known!r}, and this version of Grove knows {FORMAT}")
 
 
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else json.encoder.encode_basestring_ascii(text)
+
+
 # --- a chain ---
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(NamedTuple):
     """Where a manifest stands, as its stream's state keeps it.
 
     `lines` and `head` are number and hash of the last line. `place` is the output's own; `durable` bytes of it are
@@ -150,27 +157,48 @@ class Chain:
 
     def settled(self) -> Chain:
         """The chain once its tail is durable."""
-        return replace(self, durable=self.size, tail="")
+        return self._replace(durable=self.size, tail="")
 
     def moved(self, place: dict[str, Any], day: str) -> Chain:
         """The chain, going on in another place."""
-        return replace(self, place=place, day=day, durable=0, tail="")
+        return self._replace(place=place, day=day, durable=0, tail="")
 
 
 def encode_chains(chains: Mapping[str, Chain]) -> str | None:
-    """The stored form of the chains of one stream, by output; None where there are none."""
+    """The stored form of the chains of one stream, by output; None where there are none.
+
+    A line of JSON, in which `tail` is a number of characters, and after it all tails as they are.
+    """
     if not chains:
         return None
-    records = {name: asdict(chain) for name, chain in chains.items()}
-    return json.dumps(records, separators=(",", ":"), sort_keys=True)
+    records = {
+        name: {
+            "id": chain.id,
+            "place": chain.place,
+            "day": chain.day,
+            "lines": chain.lines,
+            "head": chain.head,
+            "durable": chain.durable,
+            "tail": len(chain.tail),
+            "paused": chain.paused,
+            "ended": chain.ended,
+        }
+        for name, chain in chains.items()
+    }
+    return "\n".join((json.dumps(records, separators=(",", ":")), "".join(chain.tail for chain in chains.values())))
 
 
 def decode_chains(text: str) -> dict[str, Chain]:
     """What `encode_chains` wrote. ValueError, KeyError or TypeError where it did not."""
+    header, _, tails = text.partition("\n")
     found = {}
-    for name, record in json.loads(text).items():
+    for name, record in json.loads(header).items():
+        length = record.pop("tail")
         ended = tuple((str(chain), int(lines), head) for chain, lines, head in record.pop("ended"))
-        found[str(name)] = Chain(**record, ended=ended)
+        found[str(name)] = Chain(**record, tail=tails[:length], ended=ended)
+        tails = tails[length:]
+    if tails:
+        raise ValueError("the tails are longer than their chains say")
     return found
 
 
@@ -212,6 +240,7 @@ class Manifests:
     identity: str
     operation: str
     new: bool
+    _homes: dict[str, str] = field(default_factory=dict)
     _objects: list[_Object] = field(default_factory=list)
     _prepared: dict[str, Chain] = field(default_factory=dict)
     _writes: list[_Write] = field(default_factory=list)
@@ -237,17 +266,18 @@ class Manifests:
             if keeps_manifest(self.handler_of(output)):
                 self._extend(output, objects, sequence, first, last)
             else:
-                self._prepared[output] = replace(self.committed[output], paused=True)
+                self._prepared[output] = self.committed[output]._replace(paused=True)
         return encode_chains(self._prepared)
 
     def _extend(self, output: str, objects: list[_Object], sequence: int, first: str | None, last: str | None) -> None:
-        moment = clock.now()
-        chain, gap = self._continued(output, moment)
-        place, offset, lines = chain.place, chain.size, []
+        time = clock.datestamp(clock.now())
+        chain, gap = self._continued(output, time[:10])
+        number, head, lines = chain.lines, chain.head, []
         for one in objects:
-            text, head = Line(
+            number += 1
+            line = Line(
                 chain=chain.id,
-                line=chain.lines + 1,
+                line=number,
                 object=one.name,
                 entries=one.entries,
                 first=first,
@@ -255,26 +285,29 @@ class Manifests:
                 size=one.staged["size"],
                 blake3=one.staged["blake3"],
                 sequence=sequence,
-                time=clock.datestamp(moment),
+                time=time,
                 gap=gap,
-                previous=chain.head,
-            ).encode()
-            chain, gap = replace(chain, lines=chain.lines + 1, head=head, paused=False), False
+                previous=head,
+            )
+            text, head = line.encode()
+            gap = False
             lines.append(text)
         text = "".join(lines)
-        self._prepared[output] = replace(chain, tail=chain.tail + text)
-        self._writes.append(_Write(output, place, offset, text))
+        self._writes.append(_Write(output, chain.place, chain.size, text))
+        self._prepared[output] = chain._replace(lines=number, head=head, tail=chain.tail + text, paused=False)
 
-    def _continued(self, output: str, moment: datetime) -> tuple[Chain, bool]:
+    def _continued(self, output: str, day: str) -> tuple[Chain, bool]:
         """The chain that the next lines belong to, at the place where they go; whether there is a gap before them."""
-        handler, day = self.handler_of(output), moment.strftime("%Y%m%d")
-        home, chain = handler.manifest_home(), self.committed.get(output)
+        handler, chain = self.handler_of(output), self.committed.get(output)
+        home = self._homes.get(output)
+        if home is None:
+            home = self._homes[output] = handler.manifest_home()
         if chain is None:
             return self._begun(handler, home, day), not self.new
         there = handler.manifest_size(chain.place)
         if chain.place["home"] != home or (there is not None and there > chain.size):
             ended = (*chain.ended, (chain.id, chain.lines, chain.head))[-ENDED:]
-            return replace(self._begun(handler, home, day), ended=ended), True
+            return self._begun(handler, home, day)._replace(ended=ended), True
         if there is None or there < chain.size or day > chain.day or chain.durable > SEGMENT:
             if there == chain.size and chain.tail:
                 handler.sync_manifest(chain.place)

@@ -185,14 +185,17 @@ def write_new(path: Path, data: bytes | memoryview, mode: int = 0o600, directory
         raise
 
 
-def write_at(path: Path, offset: int, data: bytes, mode: int = 0o600, directory: int | None = None) -> None:
-    """Write `data` at that offset of the file `path`, made with `mode` where it is missing. Not durable on return.
+def write_at(path: Path, offset: int, data: bytes, mode: int | None = None, directory: int | None = None) -> None:
+    """Write `data` at that offset of the file `path`, which is made with `mode` if one is given. Not durable on return.
 
     Doing it again changes nothing. A file that ends before `offset` is not the one it was (somebody took that away):
     `data` is then added to its end, unless it is in it.
     """
-    fd = _open_or_create(path, mode, directory)
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = _open(path, flags if mode is None else flags | os.O_CREAT, mode or 0, directory)
     try:
+        if mode is not None:
+            _set_mode(fd, mode)
         size = os.fstat(fd).st_size
         if size < offset:
             if data in os.pread(fd, size, 0):
@@ -204,16 +207,6 @@ def write_at(path: Path, offset: int, data: bytes, mode: int = 0o600, directory:
             offset, rest = offset + count, rest[count:]
     finally:
         os.close(fd)
-
-
-def _open_or_create(path: Path, mode: int, directory: int | None) -> int:
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return _open(path, flags, directory=directory)
-    except FileNotFoundError:
-        fd = _open(path, flags | os.O_CREAT, mode, directory)
-        _set_mode(fd, mode)
-        return fd
 
 
 def sync_file(path: Path) -> None:

@@ -242,17 +242,23 @@ class Handler(BaseOutput):
 
     def write_manifest(self, place: dict[str, Any], offset: int, lines: bytes) -> None:
         """Write to the file. AccessException where that fails, or where its directory is not the one it was."""
-        path, mode = place["path"], place["mode"]
-        if not os.path.lexists(path):
-            _require_marker({**place, "marker": place["home"]})
         try:
-            directory = files.open_directory(os.path.dirname(path), place["root"], _folder_mode(mode), _durable)
             try:
-                files.write_at(path, offset, lines, mode, directory)
-            finally:
-                os.close(directory)
+                self._write_lines(place, offset, lines)
+            except FileNotFoundError:
+                # It is the first line; or somebody took the file away, but not with the directory that it was in.
+                _require_marker({**place, "marker": place["home"]})
+                self._write_lines(place, offset, lines, place["mode"])
         except OSError as err:
-            raise files.disk_error(err, path) from err
+            raise files.disk_error(err, place["path"]) from err
+
+    def _write_lines(self, place: dict[str, Any], offset: int, lines: bytes, mode: int | None = None) -> None:
+        path, folders = place["path"], None if mode is None else _folder_mode(mode)
+        directory = files.open_directory(os.path.dirname(path), place["root"], folders, _durable)
+        try:
+            files.write_at(path, offset, lines, mode, directory)
+        finally:
+            os.close(directory)
 
     def sync_manifest(self, place: dict[str, Any]) -> None:
         """Sync the file and its name."""

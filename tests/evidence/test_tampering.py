@@ -260,8 +260,7 @@ def forge(lines: list[bytes], number: int, **changed: object) -> list[bytes]:
     previous = Line.decode(forged[-1].rstrip(b"\n"))[1] if forged else None
     for stored in lines[number:]:
         line, _ = Line.decode(stored.rstrip(b"\n"))
-        fields = {name: getattr(line, name) for name in Line.__slots__}
-        text, previous = Line(**{**fields, **changed, "previous": previous}).encode()  # type: ignore[arg-type]
+        text, previous = line._replace(**{**changed, "previous": previous}).encode()
         forged.append(text.encode())
         changed = {}
     return forged
