@@ -1,4 +1,4 @@
-"""Nothing that is secret comes out again: not in errors, their causes, representations or logs, on any way to fail."""
+"""R14, nothing that is secret comes out again: not in errors, their causes, reprs or logs, on any way to fail."""
 
 from __future__ import annotations
 

@@ -254,6 +254,26 @@ def test_empty_pages_are_passed_over_but_not_for_ever(
     assert "4 empty pages in a row" in str(run(streams, kind, identity="other").failure)
 
 
+@pytest.mark.parametrize("declared", [{"type": "offset", "size": 2}, {"type": "page", "size": 2}])
+def test_an_api_that_does_not_know_its_places(
+    streams: Streams, serve: Any, monkeypatch: pytest.MonkeyPatch, declared: Any
+) -> None:
+    monkeypatch.setattr(paging, "MAX_EMPTY_PAGES", 3)
+    api = serve(lambda path, query, body: [entry(1), entry(2)])
+    failed = run(streams, stream(api, paging=declared))
+    assert "4 pages in a row that were the same" in str(failed.failure)
+    assert len(api.asked) == 5
+    assert ids(streams) == [1, 2]
+
+
+def test_pages_without_an_end(streams: Streams, serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "MAX_PAGES", 7)
+    api = serve(lambda path, query, body: {"list": [entry(len(api.asked) % 2)], "cursor": f"{len(api.asked)}"})
+    failed = run(streams, stream(api, entries="list", paging={"type": "token", "path": "cursor", "param": "cursor"}))
+    assert "gave 7 pages, and promises more" in str(failed.failure)
+    assert ids(streams) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("declared", "requests"),
     [

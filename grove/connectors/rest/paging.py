@@ -17,10 +17,13 @@ from grove.exceptions import RequestFailedException
 from grove.http import Response, next_link
 from grove.http.origin import shown
 
-__all__ = ["MAX_EMPTY_PAGES", "Page", "Request", "Walk", "search"]
+__all__ = ["MAX_EMPTY_PAGES", "MAX_PAGES", "Page", "Request", "Walk", "search"]
 
 MAX_EMPTY_PAGES = 100
-"""How many empty pages in a row are passed over before it counts as an error of the API."""
+"""How many pages in a row may bring nothing, empty or the same as the one before, before it counts as an error."""
+
+MAX_PAGES = 1_000_000
+"""How many pages one query may have before its API counts as going round in circles, in a way that nobody sees."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -90,6 +93,7 @@ class Walk:
         self._count = 0
         self._number = paging.start if isinstance(paging, PageNumber | Seek) else 0
         self._empty = 0
+        self._last: list[Any] = []
         self._asked: set[bytes] = set()
         self.resumed = cursor is not None
         self.start = first if cursor is None else self._at(cursor)
@@ -101,22 +105,31 @@ class Walk:
     def page(self, request: Request, response: Response, data: Any, entries: list[Any]) -> Page:
         """What `request` was answered with: `data` is the JSON, `entries` those it had.
 
-        RequestFailedException where there were too many empty pages in a row.
+        RequestFailedException where there were too many pages, or too many in a row that bring nothing.
         """
         self._asked.add(request.fingerprint())
         self._count += len(entries)
-        self._empty = 0 if entries else self._empty + 1
+        self._empty = 0 if entries and entries != self._last else self._empty + 1
+        self._last = entries
         following, cursor = self._following(request, response, data, entries)
         if following is None or (not entries and self._ends_when_empty()):
             return Page(entries, None, cursor)
         if following.fingerprint() in self._asked:
             ends = isinstance(self._paging, Link) and self._paging.repeat_ends
-            return Page(entries, None, cursor, loops=not ends)
+            # Where the next run goes on from a cursor, it asks for this page again.
+            return Page([] if self._resumes else entries, None, loops=not ends)
         if self._empty > MAX_EMPTY_PAGES:
+            what = "pages in a row that were the same" if entries else "empty pages in a row"
+            raise RequestFailedException(f"{shown(request.url)} gave {self._empty} {what}, and promises more.")
+        if len(self._asked) >= MAX_PAGES:
             raise RequestFailedException(
-                f"{shown(request.url)} gave {self._empty} empty pages in a row, and promises more."
+                f"{shown(request.url)} gave {MAX_PAGES:,} pages, and promises more; it may go round in circles."
             )
         return Page(entries, following, cursor)
+
+    @property
+    def _resumes(self) -> bool:
+        return isinstance(self._paging, Token) and self._paging.resume
 
     def _ends_when_empty(self) -> bool:
         return isinstance(self._paging, Single | Offset | PageNumber | Keyset | Seek) or self._paging.empty_ends
