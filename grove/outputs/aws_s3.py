@@ -50,6 +50,8 @@ _NO_CREDENTIALS = frozenset(
 )
 _DENIED = frozenset({"403", "AccessDenied"})
 
+_reached: set[tuple[aws.Access, str]] = set()
+
 
 class RequestError(AccessException):
     """A request failed. `code` is what S3 calls the error, or the name of botocore's where there was no answer."""
@@ -97,9 +99,15 @@ class Handler(BaseOutput):
         self._access = access(self.config)
 
     def setup(self) -> None:
-        """ConfigurationException where there are no credentials or there is no such bucket."""
+        """ConfigurationException where there are no credentials or there is no such bucket.
+
+        A process asks for each bucket once, however many handlers it makes.
+        """
+        if (self._access, self.config.bucket) in _reached:
+            return
         try:
             self._call("head_bucket", self.config.bucket)
+            _reached.add((self._access, self.config.bucket))
         except RequestError as err:
             # Who may only write learns nothing of the bucket, and an endpoint that is down may come back.
             if err.code in _NO_BUCKET | _NO_CREDENTIALS:

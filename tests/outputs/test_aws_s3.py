@@ -344,6 +344,18 @@ def test_a_bucket_that_is_not_there_is_found_at_the_start(make, bucket_name):
         make(bucket=bucket_name)
 
 
+def test_a_bucket_is_asked_for_until_it_is_there_and_not_again(s3, link, make):
+    name = f"logs-{uuid.uuid4().hex}"
+    for _ in range(2):
+        with pytest.raises(ConfigurationException, match=name):
+            make(bucket=name)
+    s3.create_bucket(Bucket=name)
+    make(bucket=name)
+    exchanges = link.exchanges
+    make(bucket=name)
+    assert link.exchanges == exchanges
+
+
 def test_an_endpoint_that_is_no_address_is_found_at_the_start(make):
     with pytest.raises(ConfigurationException, match="GROVE_OUTPUT_AWS_S3_ENDPOINT_URL"):
         make(endpoint_url="nonsense")
