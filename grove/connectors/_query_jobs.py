@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ class QueryJobConnector(RestConnector):
     PATIENCE = 900.0
     """Seconds for which a statement is waited for."""
 
+    _asked: Set[bytes] = frozenset()
+
     @abstractmethod
     def unfinished(self, request: Request, response: Response) -> Request | None:
         """Where to ask again for what is not done yet; None where it is."""
@@ -53,7 +56,10 @@ class QueryJobConnector(RestConnector):
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
             response = _answer(client, again)
         part = self.part(request, response)
-        return Page(part.entries, part.following, size=len(response.body))
+        following = part.following
+        self._asked = {*(self._asked if request is not walk.start else ()), request.fingerprint()}
+        loops = following is not None and following.fingerprint() in self._asked
+        return Page(part.entries, None if loops else following, loops=loops, size=len(response.body))
 
 
 def _answer(client: Client, request: Request) -> Response:
