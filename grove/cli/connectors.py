@@ -59,13 +59,22 @@ def show(name: str, as_json: bool) -> int:
     click.echo(
         "\nFields of its own, beside those of every document:\n" if about["fields"] else "\nNo fields of its own."
     )
-    for field in about["fields"]:
-        click.echo(f"  {field['name']}  ({_nature(field)})")
-        if field["description"]:
-            click.echo(textwrap.indent(textwrap.fill(field["description"], _WIDTH - 6), "      "))
+    _echo_fields(about["fields"], "  ")
+    for part in about["parts"]:
+        click.echo(f"\n{part['title']}\n")
+        click.echo(textwrap.indent(part["about"], "  "))
+        _echo_fields(part["fields"], "    ")
     click.echo("\nA document to start from:\n")
     click.echo(textwrap.indent(json.dumps(about["document"], indent=2), "  "))
     return 0
+
+
+def _echo_fields(fields: list[dict[str, Any]], indent: str) -> None:
+    for field in fields:
+        click.echo(f"{indent}{field['name']}  ({_nature(field)})")
+        if field["description"]:
+            text = textwrap.fill(field["description"], _WIDTH - len(indent) - 4)
+            click.echo(textwrap.indent(text, f"{indent}    "))
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -75,15 +84,18 @@ def describe(name: str) -> dict[str, Any]:
     configuration = getattr(kind, "Configuration", ConnectorConfig)
     if "`identity`" not in about:
         about += f"\n\n{_about_identity(configuration)}"
-    fields = _fields(configuration)
+    fields, parts = _fields(configuration), []
     if issubclass(kind, HttpJson):
-        about += "\n\n" + (inspect.getdoc(inspect.getmodule(kind)) or "").partition("\n\n")[2]
+        for documented in (inspect.getmodule(kind), Source):
+            about += "\n\n" + (inspect.getdoc(documented) or "").partition("\n\n")[2]
         fields += _fields(Source)
+        parts = [_part(field, part) for field, of in Source.PARTS.items() for part in of]
     return {
         "name": name,
         "about": about,
         "facts": _facts(kind),
         "fields": fields,
+        "parts": parts,
         "document": _document(name, kind, fields),
     }
 
@@ -142,6 +154,14 @@ def _fields(configuration: type[BaseModel]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _part(field: str, kind: type[BaseModel]) -> dict[str, Any]:
+    """One of the things that a field with fields of its own may be."""
+    named = kind.model_fields.get("type")
+    title = f"`{field}`" if named is None else f"`{field}` of type `{named.default}`"
+    fields = [one for one in _fields(kind) if one["name"] != "type"]
+    return {"title": title, "about": inspect.getdoc(kind) or "", "fields": fields}
 
 
 def _plain(value: Any) -> Any:

@@ -55,6 +55,15 @@ come with status 200:
       "pointer_path": "at",
       "order": "oldest_first"
     }
+
+What needs no saying: a request has three minutes for all its attempts, of which there are five, after growing random
+times or when the API says that it may be asked again; a wait of more than three minutes ends the run, and the daemon
+goes on then. An answer may have 256 MiB, and unpack to 200 times its size. Links and redirects are followed on the same
+scheme, host and port only, and credentials go nowhere else. A page that was asked for before, more than 100 in a row
+that are empty or the same, and more than a million end the run with an error. HTTPS_PROXY, NO_PROXY and
+REQUESTS_CA_BUNDLE count, `.netrc` does not. A token is kept until it runs out; where one is refused, another is asked
+for, and where a secret from a store is refused, it is fetched again, once a run. The next page is fetched while the
+last one is saved.
 """
 
 from __future__ import annotations

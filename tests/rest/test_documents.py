@@ -7,8 +7,11 @@ import re
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from grove.cli.connectors import describe
 from grove.connectors import http_json
+from grove.connectors.rest import Source
 from grove.testing.practice import TOKEN, PracticeAPI
 
 from .conftest import DAY, Streams, document
@@ -75,3 +78,21 @@ def test_a_value_that_is_refused_is_not_repeated(streams: Streams) -> None:
         failed = streams.run({**document(api), "auth": {"type": "header", "value": ["hunter2"]}})
     assert "auth" in str(failed.failure)
     assert "hunter2" not in str(failed.failure)
+
+
+def test_every_field_of_every_part_is_described() -> None:
+    parts = describe("http_json")["parts"]
+    titles = [part["title"] for part in parts]
+    assert "`auth` of type `oauth2`" in titles
+    assert "`paging` of type `seek`" in titles
+    assert [
+        (part["title"], field["name"]) for part in parts for field in part["fields"] if not field["description"]
+    ] == []
+    # Each kind that a document may name is one of them.
+    for field in ("auth", "paging"):
+        kinds = {kind.model_fields["type"].default for kind in Source.PARTS[field]}
+        with pytest.raises(ValidationError) as caught:
+            Source.model_validate({"url": "https://api.example.com", field: {"type": "none of them"}})
+        assert kinds == set(
+            re.findall(r"'(\w+)'", str(caught.value).partition("expected tags: ")[2].partition(" [")[0])
+        )

@@ -6,7 +6,7 @@ The same declarations serve built-in connectors, as Python objects, and `http_js
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import jmespath
 from jmespath.exceptions import JMESPathError
@@ -56,6 +56,16 @@ TimeFormat: TypeAlias = Annotated[str, AfterValidator(check_format)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+Param: TypeAlias = Annotated[
+    str, Field(description="Where the place goes: the name of a parameter, or a dotted path in the body.")
+]
+
+Into: TypeAlias = Annotated[
+    Literal["query", "body"] | None,
+    Field(description="Where that parameter is; without this, in the query of a GET and the body of a POST."),
+]
+
+
 class _Declared(BaseModel):
     """Something that a source declares once, and that nothing changes."""
 
@@ -70,7 +80,10 @@ class HeaderAuth(_Declared):
 
     type: Literal["header"] = "header"
     name: str = "Authorization"
+    """The header's name."""
+
     value: str = "Bearer {key}"
+    """What stands in it; of several words, the first one is none of the credential."""
 
 
 class BasicAuth(_Declared):
@@ -78,7 +91,10 @@ class BasicAuth(_Declared):
 
     type: Literal["basic"] = "basic"
     user: str = "{identity}"
+    """The user's name; it has no colon."""
+
     password: str = "{key}"
+    """The password, or whatever the vendor has in its place."""
 
 
 class OAuth2Auth(_Declared):
@@ -92,14 +108,31 @@ class OAuth2Auth(_Declared):
 
     type: Literal["oauth2"] = "oauth2"
     token_url: str
+    """The address of the token endpoint; https."""
+
     grant: str = "client_credentials"
+    """`client_credentials`, `refresh_token`, or a grant of the vendor's own."""
+
     client_id: str = "{client_id}"
+    """Who asks."""
+
     client_secret: str = "{client_secret}"
+    """And what proves it."""
+
     refresh_token: str = ""
+    """For the grant of that name."""
+
     scope: str = ""
+    """What the token is to be good for, where the vendor wants to be told."""
+
     fields: dict[str, str] = Field(default_factory=dict)
+    """What else the vendor wants to be told; those that are empty are left out."""
+
     style: Literal["form", "basic", "json"] = "form"
+    """Where client id and secret go: into the form, a Basic header, or with everything else into JSON."""
+
     base_url_field: str | None = None
+    """The field of the answer which says where the tenant's API is, where addresses are relative to that."""
 
 
 class GoogleAuth(_Declared):
@@ -107,8 +140,13 @@ class GoogleAuth(_Declared):
 
     type: Literal["google"] = "google"
     key: str = "{key}"
+    """The key file's text: JSON."""
+
     subject: str = "{identity}"
+    """The user that it acts as."""
+
     scopes: tuple[str, ...]
+    """What it asks for."""
 
 
 Auth: TypeAlias = Annotated[HeaderAuth | BasicAuth | OAuth2Auth | GoogleAuth, Field(discriminator="type")]
@@ -141,12 +179,23 @@ class Token(_Pages):
 
     type: Literal["token"] = "token"
     path: Path
-    param: str
-    into: Literal["query", "body"] | None = None
+    """Where the token is in an answer."""
+
+    param: Param
+
+    into: Into = None
+
     alone: bool = False
+    """Whether the token replaces everything else."""
+
     url: str | None = None
+    """The address of later pages, where it is another one."""
+
     resume: bool = False
+    """Whether the next run begins at the last token."""
+
     expired: tuple[int, ...] = (400, 409, 410)
+    """Statuses that say that a token of an earlier run is not known any longer."""
 
 
 class Link(_Pages):
@@ -157,14 +206,23 @@ class Link(_Pages):
 
     type: Literal["link"] = "link"
     path: Path | None = None
+    """Where the link is in an answer; in its `Link` header where this is not said."""
+
     repeat_ends: bool = False
+    """Whether a link to the same page is the end."""
 
 
 class _Counted(_Pages):
-    param: str
-    into: Literal["query", "body"] | None = None
+    param: Param
+
+    into: Into = None
+
     size: int = Field(ge=1)
+    """How many entries a page has at most."""
+
     size_param: str | None = None
+    """Where that goes, where the API wants to be told."""
+
     total: Path | None = None
     """How many entries there are in all, where the answer says so."""
 
@@ -176,15 +234,16 @@ class Offset(_Counted):
     """The next page begins after as many entries as there were so far."""
 
     type: Literal["offset"] = "offset"
-    param: str = "offset"
+    param: Param = "offset"
 
 
 class PageNumber(_Counted):
     """Pages have numbers, from `start` on."""
 
     type: Literal["page"] = "page"
-    param: str = "page"
+    param: Param = "page"
     start: int = 1
+    """The number of the first page."""
 
 
 class Keyset(_Pages):
@@ -195,8 +254,11 @@ class Keyset(_Pages):
 
     type: Literal["keyset"] = "keyset"
     path: Path
-    param: str
-    into: Literal["query", "body"] | None = None
+    """What names an entry, such as its id."""
+
+    param: Param
+
+    into: Into = None
 
 
 class Seek(_Pages):
@@ -208,11 +270,21 @@ class Seek(_Pages):
 
     type: Literal["seek"] = "seek"
     path: Path
+    """The time of an entry."""
+
     size: int = Field(ge=1)
+    """How many entries a page has at most."""
+
     size_param: str | None = None
+    """Where that goes, where the API wants to be told."""
+
     param: str | None = None
+    """Where the number of a page of one time goes."""
+
     start: int = 1
-    into: Literal["query", "body"] | None = None
+    """The number of the first such page."""
+
+    into: Into = None
 
 
 Paging: TypeAlias = Annotated[
@@ -228,10 +300,20 @@ class RateLimited(_Declared):
     """How the API says that it was asked too often: see `grove.http.RateLimit`."""
 
     reset_header: str | None = None
+    """A header that says when to ask again, beside `Retry-After`."""
+
     form: Literal["epoch", "epoch_ms", "delta", "iso"] = "epoch"
+    """How it says so: seconds or milliseconds since 1970, seconds from now, or an ISO 8601 moment."""
+
     remaining_header: str | None = None
+    """A header that is 0 where a 403 means that the limit is reached."""
+
     statuses: tuple[int, ...] = (429,)
+    """Statuses that say so."""
+
     default: float | None = None
+    """Seconds to wait where an answer says nothing of it; otherwise a growing random time."""
+
     when: Path | None = None
     """Anything true at this path of an answer's body says so too."""
 
@@ -244,14 +326,25 @@ class FollowUp(_Declared):
     """
 
     url: str
+    """Its address."""
+
     values: dict[str, Path] = Field(default_factory=lambda: {"id": "id"})
+    """What the entry gives to the templates, by name (JMESPath)."""
+
     params: dict[str, Any] = Field(default_factory=dict)
+    """Its query."""
+
     path: Path = "@"
+    """What of the answer counts."""
+
     next: Path | None = None
     """Where an answer links to more of the list at `path`."""
 
     into: str | None = None
+    """The field of the entry that the answer goes into."""
+
     missing: tuple[int, ...] = (404,)
+    """Statuses that say that there is nothing."""
 
 
 class Source(_Declared):
@@ -264,6 +357,10 @@ class Source(_Declared):
     since, until    what to ask for: from the pointer less `lookback` to the start of the run less `delay`
     pointer         the stream's pointer as it is; missing on the first run
     category        the operation, but missing where that is "all"
+
+    Times are written as `iso`, `iso_ms` or `iso_us` (2026-11-24T12:00:00Z, with milli- or microseconds), `epoch`,
+    `epoch_ms` or `epoch_us` (since 1970), `date` (2026-11-24), or a pattern of `strftime`, in UTC. The time of
+    `since` and `until` is the same for all pages of a run.
 
     A document's own `lookback` goes before the one declared here.
     """
@@ -368,6 +465,14 @@ class Source(_Declared):
 
     snapshot: bool = False
     """Whether each run delivers everything there is, such as a list of users: no pointer, no deduplication."""
+
+    PARTS: ClassVar[dict[str, tuple[type[BaseModel], ...]]] = {
+        "auth": (HeaderAuth, BasicAuth, OAuth2Auth, GoogleAuth),
+        "paging": (Single, Token, Link, Offset, PageNumber, Keyset, Seek),
+        "rate_limit": (RateLimited,),
+        "follow_up": (FollowUp,),
+    }
+    """What the fields may be that have fields of their own."""
 
     @property
     def asks_since(self) -> bool:
