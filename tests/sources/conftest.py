@@ -32,7 +32,7 @@ VENDORS: dict[str, type[Vendor]] = {
 }
 
 
-class _Impatient(threading.Event):
+class Impatient(threading.Event):
     """Waits for nothing."""
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -62,7 +62,7 @@ class Stream:
             **fields,
         }
         made = (kind or self.kind)(ConnectorConfig(**document), {}, cache=self.cache, output=self.output)
-        made.stopping = _Impatient()
+        made.stopping = Impatient()
         return made
 
     def run(self, kind: type[RestConnector] | None = None, **fields: Any) -> RestConnector:

@@ -1,4 +1,7 @@
-"""Every built-in source against its vendor's API: what was offered is what is delivered, whatever goes wrong."""
+"""Every built-in source against its vendor's API, in pages as large as the vendor's.
+
+What was offered is what is delivered. `test_conformance.py` has what may go wrong on the way.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from .vendor import NOW, TOKEN, WRONG, Answered, Asked, Vendor
 
 STREAMS = sorted(name for name, kind in VENDORS.items() if not kind.snapshot)
 streams_only = pytest.mark.parametrize("vendor", STREAMS, indirect=True)
+# The contract of connectors has these scenarios for streams.
+snapshots_only = pytest.mark.parametrize("vendor", sorted(VENDORS.keys() - set(STREAMS)), indirect=True)
 
 
 def everything(vendor: Vendor) -> list[int]:
@@ -66,6 +71,7 @@ def test_nothing_new_costs_one_request_and_delivers_nothing(stream: Stream, vend
     assert stream.delivered() == delivered
 
 
+@snapshots_only
 def test_a_failure_on_the_second_page_is_tried_again(stream: Stream, vendor: Vendor) -> None:
     def broken(asked: Asked) -> Answered | None:
         return Answered({"error": "internal"}, 503) if len(vendor.asked) == 2 else None
@@ -75,6 +81,7 @@ def test_a_failure_on_the_second_page_is_tried_again(stream: Stream, vendor: Ven
     assert stream.delivered() == everything(vendor)
 
 
+@snapshots_only
 def test_a_rate_limit_that_can_be_waited_for(stream: Stream, vendor: Vendor) -> None:
     vendor.intercept = lambda asked: vendor.limited(1) if len(vendor.asked) == 2 else None
     assert stream.run().outcome == "succeeded"

@@ -1,6 +1,6 @@
 """LaunchDarkly: a bare token, later than a moment, twenty a page, relative links, details of each entry."""
 
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from grove.connectors.launchdarkly.audit_records import Connector
@@ -15,6 +15,9 @@ class AuditRecordsVendor(Vendor):
     connector = Connector
     page_size = 20
     pages_by = "keyset"
+    reserves: ClassVar[dict[str, str]] = {
+        "ties_over_a_page_edge": "its own links lead on by the millisecond, which no page's worth of entries may share"
+    }
     document = {"key": TOKEN}
     first = 70
     granularity = MILLISECOND

@@ -1,6 +1,7 @@
 """Okta: a bare array, next links in the `Link` header, a polling query that always has one."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from grove.connectors.okta.system_log import Connector as SystemLog
 from grove.connectors.okta.users import Connector as Users
@@ -38,10 +39,9 @@ class SystemLogVendor(_Okta):
         found = self.between(moment(asked.query["since"]), newest_first=False)
         page = self.part(found, asked.query.get("after"), int(asked.query["limit"]))
         query = f"since={asked.query['since']}&sortOrder=ASCENDING&limit=1000&after={page.next}"
-        links = f'<{self.url}/api/v1/logs?{asked.query}>; rel="self", <{self.url}/api/v1/logs?{query}>; rel="next"'
-        return Answered(
-            page.entries, headers={"Link": links.replace("'", "%27").replace(" ", "").replace(";rel", "; rel")}
-        )
+        address = f"{self.url}/api/v1/logs"
+        links = f'<{address}?{urlencode(asked.query)}>; rel="self", <{address}?{query}>; rel="next"'
+        return Answered(page.entries, headers={"Link": links})
 
 
 class UsersVendor(_Okta):

@@ -1,6 +1,6 @@
 """ZITADEL: a search with a limit and no pages, later than a moment, sequences that count for each aggregate."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from grove.connectors.rest import times
 from grove.connectors.zitadel.events import Connector
@@ -11,6 +11,9 @@ from ..vendor import TOKEN, Answered, Asked, RefusedError, Vendor, moment, only
 class EventsVendor(Vendor):
     connector = Connector
     pages_by = "keyset"
+    reserves: ClassVar[dict[str, str]] = {
+        "ties_over_a_page_edge": "it has no pages beside the time, so that `batch_size` has to be more than share one"
+    }
     granularity = times.SECOND // 1_000_000
 
     def __init__(self) -> None:
