@@ -146,7 +146,8 @@ def _fields(configuration: type[BaseModel]) -> list[dict[str, Any]]:
         schema = properties.get(field.alias or name, {})
         found.append(
             {
-                "name": name,
+                # As it is called in a document, where that is no name for an attribute.
+                "name": name.removesuffix("_"),
                 "required": field.is_required(),
                 "default": None if field.is_required() else _plain(field.get_default(call_default_factory=True)),
                 "description": field.description or "",
@@ -178,7 +179,8 @@ def _nature(field: dict[str, Any]) -> str:
 def _document(name: str, kind: type[BaseConnector], fields: list[dict[str, Any]]) -> dict[str, Any]:
     document: dict[str, Any] = {"name": name.replace("_", "-"), "connector": name, "identity": "..."}
     source = getattr(kind, "SOURCE", None)
-    if not issubclass(kind, RestConnector) or source is None or source.auth:
+    signs_in = issubclass(kind, RestConnector) and kind._credentials is not RestConnector._credentials
+    if not issubclass(kind, RestConnector) or source is None or source.auth or signs_in:
         document["key"] = "..."
     for field in fields:
         if field["required"]:

@@ -66,7 +66,7 @@ class Connector(QueryJobConnector):
         max_lookback_days: int = Field(
             30, strict=True, ge=1, description="Days of partitions beyond which reading more of them is warned about."
         )
-        location: str | None = Field(None, description="Where the dataset is, such as EU, if Google does not find it.")
+        location: str = Field("", description="Where the dataset is, such as EU, if Google does not find it.")
 
         @field_validator("columns")
         @classmethod
@@ -182,6 +182,7 @@ class Connector(QueryJobConnector):
             **values,
             **bounds,
             "kind": kind,
+            "location": self.fields.location or None,
             "statement": self._statement(span),
             # A query that is sent again is not run again.
             "request_id": str(uuid.uuid4()),

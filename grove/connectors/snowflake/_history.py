@@ -60,18 +60,21 @@ class HistoryConnector(QueryJobConnector):
             description="The account's identifier, such as EXAMPLE-PROD or xy12345.eu-central-1.",
         )
         passphrase: str = Field("", repr=False, description="The passphrase of an encrypted private key.")
-        warehouse: str | None = Field(None, min_length=1, description="The warehouse; the user's own, where not said.")
-        role: str | None = Field(None, min_length=1, description="The role; the user's own, where not said.")
-        database: str = Field("SNOWFLAKE", min_length=1, description="Where the views are.")
-        schema_: str = Field("ACCOUNT_USAGE", min_length=1, description="Where the views are; `schema` in a document.")
+        warehouse: str = Field("", description="The warehouse; the user's own, where not said.")
+        role: str = Field("", description="The role; the user's own, where not said.")
+        database: str = Field("SNOWFLAKE", min_length=1, description="The database with the views.")
+        schema_: str = Field("ACCOUNT_USAGE", min_length=1, description="Where the views are in it.")
         batch_size: int = Field(1000, ge=1, description="Rows that are saved at once.")
 
     _columns: list[dict[str, Any]]
     _parts = 1
 
     def variables(self) -> dict[str, Any]:
-        """The `host`: names of accounts may have underscores, those of hosts have hyphens in their place."""
-        return {"host": self.fields.account.replace("_", "-").lower()}
+        """The `host`, and what is the user's own where it is None."""
+        fields = self.fields
+        # Names of accounts may have underscores, those of hosts have hyphens in their place.
+        host = fields.account.replace("_", "-").lower()
+        return {"host": host, "warehouse": fields.warehouse or None, "role": fields.role or None}
 
     def unfinished(self, request: Request, response: Response) -> Request | None:
         """Where to ask for the status of a statement that takes longer than 45 seconds."""
