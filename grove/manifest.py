@@ -155,10 +155,6 @@ class Chain(NamedTuple):
         """The bytes of its place."""
         return self.durable + len(self.tail)
 
-    def settled(self) -> Chain:
-        """The chain once its tail is durable."""
-        return self._replace(durable=self.size, tail="")
-
     def moved(self, place: dict[str, Any], day: str) -> Chain:
         """The chain, going on in another place."""
         return self._replace(place=place, day=day, durable=0, tail="")
@@ -210,20 +206,10 @@ def keeps_manifest(output: BaseOutput) -> bool:
     return bool(getattr(output, "keeps_manifest", False))
 
 
-@dataclass(slots=True)
-class _Object:
-    output: str
+class _Object(NamedTuple):
     name: str
     entries: int
     staged: Mapping[str, Any]
-
-
-@dataclass(slots=True)
-class _Write:
-    output: str
-    place: dict[str, Any]
-    offset: int
-    text: str
 
 
 @dataclass(slots=True)
@@ -241,18 +227,19 @@ class Manifests:
     operation: str
     new: bool
     _homes: dict[str, str] = field(default_factory=dict)
-    _objects: list[_Object] = field(default_factory=list)
+    _grown: set[str] = field(default_factory=set)
+    _objects: dict[str, list[_Object]] = field(default_factory=dict)
     _prepared: dict[str, Chain] = field(default_factory=dict)
-    _writes: list[_Write] = field(default_factory=list)
+    _writes: list[tuple[BaseOutput, dict[str, Any], int, str]] = field(default_factory=list)
 
     def note(self, output: str, name: str, entries: int, staged: Mapping[str, Any]) -> None:
         """An object called `name` was staged for the commit under way."""
         if output in self.committed or keeps_manifest(self.handler_of(output)):
-            self._objects.append(_Object(output, name, entries, staged))
+            self._objects.setdefault(output, []).append(_Object(name, entries, staged))
 
     def forget(self) -> None:
         """The page was not committed."""
-        self._objects, self._writes = [], []
+        self._objects, self._writes = {}, []
 
     def prepare(self, sequence: int, first: str | None, last: str | None) -> str | None:
         """The state of all chains after commit `sequence` of a page with these pointers; None where there are none.
@@ -261,61 +248,60 @@ class Manifests:
         """
         self._writes = []
         self._prepared = dict(self.committed)
-        for output in dict.fromkeys(one.output for one in self._objects):
-            objects = [one for one in self._objects if one.output == output]
-            if keeps_manifest(self.handler_of(output)):
-                self._extend(output, objects, sequence, first, last)
+        for output, objects in self._objects.items():
+            handler = self.handler_of(output)
+            if keeps_manifest(handler):
+                self._prepared[output] = self._extended(output, handler, objects, sequence, first, last)
             else:
                 self._prepared[output] = self.committed[output]._replace(paused=True)
         return encode_chains(self._prepared)
 
-    def _extend(self, output: str, objects: list[_Object], sequence: int, first: str | None, last: str | None) -> None:
+    def _extended(
+        self,
+        output: str,
+        handler: BaseOutput,
+        objects: list[_Object],
+        sequence: int,
+        first: str | None,
+        last: str | None,
+    ) -> Chain:
         time = clock.datestamp(clock.now())
-        chain, gap = self._continued(output, time[:10])
-        number, head, lines = chain.lines, chain.head, []
-        for one in objects:
+        chain, gap = self._continued(output, handler, time[:10])
+        number, head, text = chain.lines, chain.head, ""
+        for name, entries, staged in objects:
             number += 1
-            line = Line(
-                chain=chain.id,
-                line=number,
-                object=one.name,
-                entries=one.entries,
-                first=first,
-                last=last,
-                size=one.staged["size"],
-                blake3=one.staged["blake3"],
-                sequence=sequence,
-                time=time,
-                gap=gap,
-                previous=head,
-            )
-            text, head = line.encode()
+            size, digest = staged["size"], staged["blake3"]
+            # In the order of the fields.
+            line = Line(chain.id, number, name, entries, first, last, size, digest, sequence, time, gap, head)
+            stored, head = line.encode()
             gap = False
-            lines.append(text)
-        text = "".join(lines)
-        self._writes.append(_Write(output, chain.place, chain.size, text))
-        self._prepared[output] = chain._replace(lines=number, head=head, tail=chain.tail + text, paused=False)
+            text += stored
+        self._writes.append((handler, chain.place, chain.size, text))
+        return chain._replace(lines=number, head=head, tail=chain.tail + text, paused=False)
 
-    def _continued(self, output: str, day: str) -> tuple[Chain, bool]:
+    def _continued(self, output: str, handler: BaseOutput, day: str) -> tuple[Chain, bool]:
         """The chain that the next lines belong to, at the place where they go; whether there is a gap before them."""
-        handler, chain = self.handler_of(output), self.committed.get(output)
+        chain = self.committed.get(output)
         home = self._homes.get(output)
         if home is None:
             home = self._homes[output] = handler.manifest_home()
         if chain is None:
             return self._begun(handler, home, day), not self.new
-        there = handler.manifest_size(chain.place)
+        # Once in a run: whoever takes the file away later has lines of one run in two files.
+        there = chain.size if output in self._grown else handler.manifest_size(chain.place)
         if chain.place["home"] != home or (there is not None and there > chain.size):
             ended = (*chain.ended, (chain.id, chain.lines, chain.head))[-ENDED:]
             return self._begun(handler, home, day)._replace(ended=ended), True
         if there is None or there < chain.size or day > chain.day or chain.durable > SEGMENT:
-            if there == chain.size and chain.tail:
-                handler.sync_manifest(chain.place)
+            if there == chain.size:
+                chain = _synced(handler, chain)
             name = self._segment(chain.id, chain.lines + 1)
             chain = chain.moved(handler.manifest_place(name, home), max(day, chain.day))
-        elif len(chain.tail) >= TAIL:
-            handler.sync_manifest(chain.place)
-            chain = chain.settled()
+            self._grown.discard(output)
+        else:
+            self._grown.add(output)
+            if len(chain.tail) >= TAIL:
+                chain = _synced(handler, chain)
         return chain, chain.paused
 
     def _begun(self, handler: BaseOutput, home: str, day: str) -> Chain:
@@ -330,18 +316,15 @@ class Manifests:
 
     def write(self) -> None:
         """The commit is durable: write its lines to their place. Errors are those of the output."""
-        self.committed, self._objects = self._prepared, []
-        while self._writes:
-            one = self._writes[0]
-            self.handler_of(one.output).write_manifest(one.place, one.offset, one.text.encode())
-            del self._writes[0]
+        self.committed, self._objects = self._prepared, {}
+        for handler, place, offset, text in self._writes:
+            handler.write_manifest(place, offset, text.encode("ascii"))
 
     def settle(self) -> None:
         """Sync what was written, so that no tail is left. Errors are those of the output."""
         for name, chain in self.committed.items():
             if chain.tail:
-                self.handler_of(name).sync_manifest(chain.place)
-                self.committed[name] = chain.settled()
+                self.committed[name] = _synced(self.handler_of(name), chain)
 
     def encode(self) -> str | None:
         """The state of all chains as it is now; None where there are none."""
@@ -351,4 +334,11 @@ class Manifests:
         """Write once more what an earlier run has committed and may not have written. Repeating it is harmless."""
         for name, chain in self.committed.items():
             if chain.tail:
-                self.handler_of(name).write_manifest(chain.place, chain.durable, chain.tail.encode())
+                self.handler_of(name).write_manifest(chain.place, chain.durable, chain.tail.encode("ascii"))
+
+
+def _synced(handler: BaseOutput, chain: Chain) -> Chain:
+    """The chain with nothing in its tail."""
+    if chain.tail:
+        handler.sync_manifest(chain.place, new=not chain.durable)
+    return chain._replace(durable=chain.size, tail="")

@@ -210,13 +210,12 @@ def write_at(path: Path, offset: int, data: bytes, mode: int | None = None, dire
 
 
 def sync_file(path: Path) -> None:
-    """Make what was written to the file `path`, and its name, durable."""
+    """Make what was written to the file `path` durable."""
     fd = _open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         _fsync(fd)
     finally:
         os.close(fd)
-    sync_directory(os.path.dirname(os.fspath(path)))
 
 
 def publish(temp: Path, final: Path, directory: int | None = None) -> bool:

@@ -185,6 +185,9 @@ class BaseOutput(abc.ABC):
         """Write lines at that offset of `place`. Repeating it is harmless, whoever else does the same meanwhile."""
         raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")
 
-    def sync_manifest(self, place: dict[str, Any]) -> None:
-        """Make what was written to `place` durable; nothing where somebody has taken it away."""
+    def sync_manifest(self, place: dict[str, Any], *, new: bool) -> None:
+        """Make what was written to `place` durable; nothing where somebody has taken it away.
+
+        `new` says that nothing there was made durable before.
+        """
         raise NotImplementedException(f"{type(self).__module__} keeps no manifest.")

@@ -316,7 +316,7 @@ class Handler(BaseOutput):
             else:
                 return
 
-    def sync_manifest(self, place: dict[str, Any]) -> None:
+    def sync_manifest(self, place: dict[str, Any], *, new: bool) -> None:
         """Nothing: an object is durable."""
 
     # --- for callers that commit nothing ---

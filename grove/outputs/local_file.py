@@ -260,14 +260,17 @@ class Handler(BaseOutput):
         finally:
             os.close(directory)
 
-    def sync_manifest(self, place: dict[str, Any]) -> None:
-        """Sync the file and its name."""
+    def sync_manifest(self, place: dict[str, Any], *, new: bool) -> None:
+        """Sync the file and, if it is new, its name."""
+        path = place["path"]
         try:
-            files.sync_file(place["path"])
+            files.sync_file(path)
+            if new:
+                files.sync_directory(os.path.dirname(path))
         except FileNotFoundError:
             return
         except OSError as err:
-            raise files.disk_error(err, place["path"]) from err
+            raise files.disk_error(err, path) from err
 
     # --- for callers that commit nothing ---
 

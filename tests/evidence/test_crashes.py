@@ -10,6 +10,7 @@ import pytest
 from grove.collection import Collection
 from grove.delivery import Delivery
 from grove.manifest import Manifests
+from grove.outputs.local_file import Handler as FileOutput
 from tests.evidence.world import EvidenceGreedyWorld, EvidenceObjectWorld, EvidenceWorld
 from tests.reliability.points import History, every_point
 from tests.reliability.test_crash_points import HISTORIES
@@ -54,7 +55,7 @@ def test_in_every_combination(kind: type[World], number: int, newest_first: bool
 
 WRONG = {
     "no line": nothing(Manifests, "note"),
-    "lines not written": edit(Manifests, "write", ("self.handler_of(one.output).write_manifest", "(lambda *_: None)")),
+    "lines not written": edit(Manifests, "write", ("handler.write_manifest", "(lambda *_: None)")),
     "lines written after the objects are visible": edit(
         Delivery,
         "publish",
@@ -71,9 +72,9 @@ WRONG = {
     ),
     "no recovery": nothing(Manifests, "recover"),
     "a tail that is not kept": edit(
-        Manifests, "_extend", ("tail=chain.tail + text", "durable=chain.size + len(text), tail=''")
+        Manifests, "_extended", ("tail=chain.tail + text", "durable=chain.size + len(text), tail=''")
     ),
-    "no sync at the end": edit(Manifests, "settle", ("self.handler_of(name).sync_manifest(chain.place)", "pass")),
+    "no sync at the end": nothing(FileOutput, "sync_manifest"),
     "the chain's state in another commit": edit(
         Collection,
         "_commit_and_publish",
