@@ -23,7 +23,7 @@ from grove.caches._lmdb_records import FORMAT, FORMAT_KEY, check
 from grove.exceptions import AccessException, ConfigurationException, CorruptStateError
 from grove.helpers import files, settings
 
-__all__ = ["DATA", "ENV_PATH", "LOCK", "RESIZES", "Configuration", "open_environment"]
+__all__ = ["DATA", "ENV_PATH", "LOCK", "RESIZES", "NETWORK", "Configuration", "file_system", "open_environment"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _refuse_foreign(path: Path) -> None:
         raise AccessException(f"The cache directory {path} belongs to another user. Use one of your own.")
     if found.st_mode & 0o022:
         raise AccessException(f"The cache directory {path} can be written by other users. Run: chmod 700 {path}")
-    kind = _file_system(path)
+    kind = file_system(path)
     if kind in NETWORK and not settings.read(Configuration).force:
         raise ConfigurationException(
             f"The cache directory {path} lies on {kind}, which LMDB cannot use safely. Set {ENV_PATH} to a "
@@ -110,7 +110,7 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
-def _file_system(path: Path) -> str:
+def file_system(path: Path) -> str:
     """The type of the file system that `path` lies on; empty where that cannot be found out.
 
     The format is that of proc_pid_mountinfo(5): the fifth field is the mount point, the type follows a lone dash.

@@ -18,6 +18,7 @@ _COMMANDS = {
     "backfill": ("grove.cli.backfill:backfill", "Collect a span of a stream's past, beside what is live."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
     "plugins": ("grove.cli.plugins:plugins", "List every plugin that is installed, with its settings."),
+    "doctor": ("grove.cli.doctor:doctor", "Look at this machine and at the set-up, and say what is wrong."),
     "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
     "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
     "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),

@@ -10,28 +10,42 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from grove.configs import Problem
     from grove.models import ConnectorConfig
     from grove.runtime import Documents
 
-__all__ = ["choose", "complete_connectors", "complete_documents", "did_you_mean"]
+__all__ = ["choose", "complete_connectors", "complete_documents", "did_you_mean", "problems_of"]
 
 
 def choose(documents: Documents, names: Sequence[str]) -> list[ConnectorConfig]:
     """The documents called `names`, in that order; all of them where there are no names.
 
-    click.UsageError where there is none of a name, with those that are close to it, or all of a few.
+    ConfigurationException where one of them cannot be used; click.UsageError where there is none of a name, with those
+    that are close to it, or all of a few.
     """
+    from grove.exceptions import ConfigurationException
+
     if not names:
         return documents.streams
     known = {config.name for config in documents.streams}
     for name in names:
         if name not in known:
+            problems = problems_of(documents, name)
+            if problems:
+                raise ConfigurationException(" ".join(map(str, problems)))
             broken = " Some documents have problems: see `grove validate`." if documents.problems else ""
             raise click.UsageError(f"There is no enabled document called {name!r}.{did_you_mean(name, known)}{broken}")
     chosen: list[ConnectorConfig] = []
     for name in dict.fromkeys(names):
         chosen += [config for config in documents.streams if config.name == name]
     return chosen
+
+
+def problems_of(documents: Documents, name: str) -> list[Problem]:
+    """Why the document `name` cannot be used; nothing where it can, or is not there at all."""
+    if any(config.name == name for config in documents.streams):
+        return []
+    return [problem for problem in documents.problems if problem.document == name]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO, TypeVar
 
@@ -21,8 +22,10 @@ from grove.helpers import clock
 from grove.logging import configure, redact
 
 __all__ = [
+    "Finding",
     "PeopleFormatter",
     "Progress",
+    "findings",
     "json_option",
     "log_for_people",
     "mark",
@@ -67,6 +70,31 @@ def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
 def mark(status: str, stream: TextIO | None = None) -> str:
     """One of "ok", "warn", "fail" and "skip" at the beginning of a line."""
     return styled(f"{status:<4}", stream, fg=_MARKS[status])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a `check` has found: `status` is "ok", "warn", "fail" or "skip", `help` says what to do."""
+
+    check: str
+    status: str
+    message: str
+    help: str = ""
+
+    def facts(self) -> dict[str, str | None]:
+        """For programs."""
+        return {"check": self.check, "status": self.status, "message": self.message, "help": self.help or None}
+
+
+def findings(found: Sequence[Finding], indent: str = "") -> list[str]:
+    """The lines of what was found, each with what to do below it."""
+    width = max((len(one.check) for one in found), default=0)
+    lines = []
+    for one in found:
+        lines.append(f"{indent}{mark(one.status)}{_GAP}{one.check:<{width}}{_GAP}{one.message}")
+        if one.help:
+            lines.append(f"{indent}{' ' * (4 + width + 2 * len(_GAP))}{one.help}")
+    return lines
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:

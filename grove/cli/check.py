@@ -7,17 +7,18 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from grove.cli._documents import choose, complete_documents
-from grove.cli._terminal import Progress, json_option, mark, print_json, quietly, span, styled
+from grove.cli._documents import choose, complete_documents, problems_of
+from grove.cli._terminal import Finding, Progress, findings, json_option, print_json, quietly, span, styled
 
 if TYPE_CHECKING:
+    from grove.configs import Problem
     from grove.connectors import BaseConnector
     from grove.models import ConnectorConfig
     from grove.runtime import Handlers
@@ -33,21 +34,12 @@ _DEEPEST = 12
 
 
 @dataclass(slots=True)
-class _Finding:
-    """One line: `status` is "ok", "warn", "fail" or "skip", `help` says what to do."""
-
-    check: str
-    status: str
-    message: str
-    help: str = ""
-
-
-@dataclass(slots=True)
 class _Result:
     """What was found out about one stream. `wrong` says that it is the document, not the source."""
 
-    config: ConnectorConfig
-    findings: list[_Finding] = field(default_factory=list)
+    name: str
+    config: ConnectorConfig | None = None
+    findings: list[Finding] = field(default_factory=list)
     wrong: bool = False
     entries: int | None = None
     more: bool | None = None
@@ -58,7 +50,7 @@ class _Result:
     sample: Any = None
 
     def add(self, check: str, status: str, message: str, help: str = "") -> None:
-        self.findings.append(_Finding(check, status, message, help))
+        self.findings.append(Finding(check, status, message, help))
 
     @property
     def failed(self) -> bool:
@@ -83,16 +75,21 @@ def check(ctx: click.Context, names: tuple[str, ...], show: bool, as_json: bool)
 
     quietly(ctx)
     settings = Settings.read()
-    chosen = choose(load_documents(settings), names)
+    documents = load_documents(settings)
+    wrong = {name: problems_of(documents, name) for name in dict.fromkeys(names)}
+    chosen = {name: None if problems else choose(documents, [name])[0] for name, problems in wrong.items()}
     handlers, _ = rehearsal(settings, afresh=True)
     results = []
-    for config in chosen:
-        progress = Progress()
-        progress.show(f"Asking the source of {config.name} ...")
-        try:
-            results.append(_checked(config, handlers))
-        finally:
-            progress.clear()
+    for name, config in chosen.items():
+        if config is None:
+            results.append(_unusable(name, wrong[name]))
+        else:
+            progress = Progress()
+            progress.show(f"Asking the source of {name} ...")
+            try:
+                results.append(_checked(config, handlers))
+            finally:
+                progress.clear()
         if not as_json:
             _show(results[-1], show)
     if as_json:
@@ -102,6 +99,13 @@ def check(ctx: click.Context, names: tuple[str, ...], show: bool, as_json: bool)
     return 1 if any(result.failed for result in results) else 0
 
 
+def _unusable(name: str, problems: Sequence[Problem]) -> _Result:
+    result = _Result(name, wrong=True)
+    for problem in problems:
+        result.add("document", "fail", f"{problem.place}: {problem.message}", problem.help)
+    return result
+
+
 # --- asking ---
 
 
@@ -109,7 +113,7 @@ def _checked(config: ConnectorConfig, handlers: Handlers) -> _Result:
     from grove.exceptions import ConfigurationException, ConnectorMissingException, GroveException
     from grove.runtime import prepare, runtime_information
 
-    result = _Result(config)
+    result = _Result(config.name, config)
     try:
         connector = prepare(config, runtime_information(), handlers, lambda connector: True)
     except (ConfigurationException, ConnectorMissingException) as err:
@@ -121,7 +125,7 @@ def _checked(config: ConnectorConfig, handlers: Handlers) -> _Result:
         return result
     assert connector is not None
     result.add("document", "ok", f"{config.connector}, identity {config.identity}, operation {config.operation}")
-    _tell_credentials(result)
+    _tell_credentials(result, config)
     page = _Page(connector)
     started = time.monotonic()
     with _repeated_requests(result.waits):
@@ -189,8 +193,7 @@ def _repeated_requests(waits: list[str]) -> Iterator[None]:
 # --- judging ---
 
 
-def _tell_credentials(result: _Result) -> None:
-    config = result.config
+def _tell_credentials(result: _Result, config: ConnectorConfig) -> None:
     if config.secrets:
         result.add("credentials", "ok", f"{', '.join(sorted(config.secrets))}: fetched from the secret store")
     elif config.key:
@@ -271,7 +274,7 @@ def _judge_order(result: _Result, connector: BaseConnector, pointers: list[str])
     if found == declared:
         result.add("order", "ok", declared)
         return
-    what = "`order` in the document" if result.config.connector == "http_json" else "LOG_ORDER of the connector"
+    what = "`order` in the document" if connector.CONNECTOR == "http_json" else "LOG_ORDER of the connector"
     result.add("order", "warn", f"declared {declared}, but this page is {found}", f"Correct {what}.")
 
 
@@ -303,19 +306,16 @@ def _paths(value: Any, above: str) -> Iterator[tuple[str, Any]]:
 
 def _facts(result: _Result, show: bool) -> dict[str, Any]:
     facts = {
-        "name": result.config.name,
-        "connector": result.config.connector,
-        "identity": result.config.identity,
+        "name": result.name,
+        "connector": result.config.connector if result.config else None,
+        "identity": result.config.identity if result.config else None,
         "ok": not result.failed,
         "entries": result.entries,
         "more": result.more,
         "first_pointer": result.first_pointer,
         "seconds": result.seconds,
         "limits": result.limits,
-        "checks": [
-            {"check": one.check, "status": one.status, "message": one.message, "help": one.help or None}
-            for one in result.findings
-        ],
+        "checks": [finding.facts() for finding in result.findings],
     }
     if show:
         facts["sample"] = masked(result.sample)
@@ -323,16 +323,13 @@ def _facts(result: _Result, show: bool) -> dict[str, Any]:
 
 
 def _show(result: _Result, show: bool) -> None:
-    click.echo(styled(result.config.name, bold=True))
-    for finding in result.findings:
-        click.echo(f"  {mark(finding.status)}  {finding.check:<11}  {finding.message}")
-        if finding.help:
-            click.echo(f"  {'':<4}  {'':<11}  {finding.help}")
+    click.echo(styled(result.name, bold=True))
+    click.echo("\n".join(findings(result.findings, "  ")))
     if show and result.sample is not None:
         click.echo("\nThe first entry, its texts masked:\n")
         click.echo(json.dumps(masked(result.sample), indent=2, ensure_ascii=False))
     if not result.failed:
-        click.echo(f"Next: grove run {result.config.name} --dry-run")
+        click.echo(f"Next: grove run {result.name} --dry-run")
 
 
 def masked(value: Any, depth: int = 0) -> Any:

@@ -52,7 +52,7 @@ def plugins(group: str | None, name: str | None, as_json: bool) -> int:
 
     Settings are variables of the environment; the fields of processors and connectors belong into documents.
     """
-    found = [about for each in ([group] if group else _GROUPS) for about in _described(_GROUPS[each])]
+    found = [about for each in ([group] if group else _GROUPS) for about in described(_GROUPS[each])]
     if name is not None:
         found = [about for about in found if about["name"] == name]
         if not found:
@@ -79,7 +79,7 @@ def _refuse(name: str, group: str | None) -> None:
 # --- from the classes themselves ---
 
 
-def _described(group: str) -> Iterator[dict[str, Any]]:
+def described(group: str) -> Iterator[dict[str, Any]]:
     """What there is to say of each plugin of `group`, in the order of their names."""
     used = plugin.available(group)
     for found in sorted(entry_points(group=group), key=lambda each: each.name):

@@ -26,7 +26,7 @@ from grove.http._decoding import BodyLimitError, CutError, EncodingError, decode
 from grove.http._sockets import POOLS, TLSSocket
 from grove.logging import register_secret
 
-__all__ = ["Exchange", "send"]
+__all__ = ["Exchange", "send", "surroundings"]
 
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 # Hosts whose connections are kept, and idle connections for each.
@@ -155,6 +155,16 @@ def _authorities() -> str:
         if os.environ.get(variable):
             return os.environ[variable]
     return DEFAULT_CA_BUNDLE_PATH
+
+
+def surroundings(url: str) -> tuple[str | None, str]:
+    """What `send` goes by for `url`: the proxy, if any, and the file or directory of the certificate authorities.
+
+    ConfigurationException where a bundle cannot be read or a proxy is no address.
+    """
+    authorities = _authorities()
+    _context(authorities)
+    return _proxy(url), authorities
 
 
 def _adapter(authorities: str) -> _Adapter:

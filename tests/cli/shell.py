@@ -82,13 +82,13 @@ class Shell:
         """The document as it is read."""
         return ConnectorConfig(**json.loads((self.root / "conf" / f"{name}.json").read_text()))
 
-    def plugin(self, name: str, code: str) -> None:
-        """Install a connector: the class `Connector` of a module with this `code`."""
+    def plugin(self, name: str, code: str, group: str = "connectors") -> None:
+        """Install a plugin of the `group`: the class `Connector` of a module with this `code`."""
         folder = self.root / "plugins"
         info = folder / f"{name}-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[grove.connectors]\n{name} = {name}:Connector\n")
+        (info / "entry_points.txt").write_text(f"[grove.{group}]\n{name} = {name}:Connector\n")
         (folder / f"{name}.py").write_text(code)
         path = self.environment["PYTHONPATH"]
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(folder), path]))

@@ -159,17 +159,18 @@ def test_secrets_are_fetched(shell: Shell, api: PracticeAPI) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"connector": "no_such"}, "There is no plugin called 'no_such' in grove.connectors."),
-        ({"connector": "http_json"}, "cannot be used."),
+        ({"connector": "no_such"}, "'no_such'"),
+        ({"connector": "http_json"}, "'url'"),
         ({"secrets": {"key": "x"}}, "GROVE_SECRET_HANDLER is not set."),
-        ({"processors": [{"name": "x", "processor": "split_paths"}]}, "Did you mean 'split_path'"),
+        ({"processors": [{"name": "x", "processor": "split_paths"}]}, "split_path"),
     ],
 )
 def test_a_document_that_cannot_work(shell: Shell, fields: dict[str, Any], said: str) -> None:
     shell.document("practice", **fields)
     state, message, help = findings(shell, expected=78)["document"]
-    assert (state, help) == ("fail", "See `grove validate`.")
-    assert said in message
+    assert state == "fail"
+    assert said in f"{message} {help}"
+    assert help
 
 
 def test_a_name_is_needed_and_has_to_be_known(shell: Shell) -> None:
