@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from grove import _core
@@ -25,6 +27,7 @@ from grove.constants import (
 from grove.delivery import Delivery, Target
 from grove.exceptions import ConfigurationException, DataFormatException, PoisonedRunError
 from grove.helpers import clock
+from grove.helpers.ahead import Ahead
 from grove.lease import Lease
 from grove.lookback import Lookback, span_of
 from grove.outputs import BaseOutput
@@ -83,6 +86,27 @@ class Page:
     encoded: _core.EncodedPage | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """What one descriptor gets of a page."""
+
+    descriptor: str
+    data: bytes
+    part: int
+    entries: int
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """All that one commit needs: what it changes, what it delivers, and the pointers of the page it belongs to."""
+
+    changes: dict[str, str | None]
+    extra: dict[Key, str | None]
+    objects: list[_Object]
+    pointers: Sequence[str | None]
+
+
 class Collection:
     """The state of one run. Not for several threads at once; a new one for every run."""
 
@@ -92,7 +116,6 @@ class Collection:
         self.lease: Lease | None = None
         self.poison: BaseException | None = None
         self.nonempty = False
-        self.wrote = False
         self._may_be_committed = False
         self._moving = False
         self._swept = True
@@ -104,6 +127,9 @@ class Collection:
         self._seen = _core.Seen()
         self._lookback: Lookback | None = None
         self._loose: dict[str, None] = {}
+        self._objects: list[_Object] = []
+        self._beside: Ahead[_Step, None] | None = None
+        self._under_way = False
 
     # --- the lease ---
 
@@ -309,24 +335,15 @@ class Collection:
             lookback.note(pointer, digest)
 
     def write(self, descriptor: str, data: bytes, part: int, entries: int) -> None:
-        """Hand one object of this page, with that many entries, to the output, under the number of its commit."""
-        self.wrote = True
-        try:
-            self.delivery.write(
-                descriptor,
-                data,
-                part=part,
-                sequence=self.state.sequence + 1,
-                epoch=self.state.epoch,
-                moment=clock.now(),
-                entries=entries,
-            )
-        except BaseException as err:
-            self.fail(err)
-            raise
+        """Deliver one object with `entries` with the next commit."""
+        self._objects.append(_Object(descriptor, data, part, entries, clock.now()))
 
-    def commit(self, page: Page | None, log_order: str, cursor: str | None) -> None:
-        """Move the stream past `page` (None: nothing but what was written, and `cursor`), then publish."""
+    def commit(self, page: Page | None, log_order: str, cursor: str | None, *, beside: bool = False) -> None:
+        """Deliver what was written, and move the stream past `page` (None: only `cursor`).
+
+        With `beside`, that goes on while the caller does; whatever is called next here waits for it, and raises
+        what came of it.
+        """
         change = Change()
         if page is not None and page.pointers:
             progress = self.progress(log_order)
@@ -342,7 +359,7 @@ class Collection:
         changes = self._changes(change)
         if cursor is not None:
             changes[CURSOR] = cursor
-        self._commit(changes, page.kept_pointers if page is not None else ())
+        self._commit(changes, page.kept_pointers if page is not None else (), beside=beside)
 
     def _remember(self, page: Page) -> None:
         if page.hashes is not None:
@@ -400,36 +417,84 @@ class Collection:
                 extra={**self._log_context, "event": "boundary_overflow", "limit": BOUNDARY_LIMIT},
             )
 
-    def _commit(self, changes: dict[str, str | None], pointers: Sequence[str | None] = ()) -> None:
+    def _commit(
+        self, changes: dict[str, str | None], pointers: Sequence[str | None] = (), *, beside: bool = False
+    ) -> None:
         # The run may have been revoked since its page was begun.
         self.check()
         try:
-            self._commit_and_publish(changes, pointers)
+            step = self._step(changes, pointers)
+            if step is None:
+                return
+            self.drain()
+            if beside:
+                self._begin(step)
+            else:
+                self._perform(step)
         except BaseException as err:
             self.fail(err)
             raise
 
-    def _commit_and_publish(self, changes: dict[str, str | None], pointers: Sequence[str | None]) -> None:
-        delivery = self.delivery
+    def _step(self, changes: dict[str, str | None], pointers: Sequence[str | None]) -> _Step | None:
+        """What has to be committed; None where nothing moves, and nothing is to be delivered."""
         changes[LOOSE] = encode_loose(self._loose)
         extra: dict[Key, str | None] = {}
         if self._lookback is not None:
             # By what was delivered, not by a pointer that the connector has set: its pages may follow.
             changes[LOOKBACK], extra = self._lookback.changes(self._delivered_pointer(changes))
+        objects, self._objects = self._objects, []
         moved = any(value != self.state.get(kind) for kind, value in changes.items())
-        if not (moved or extra or self.wrote):
+        return _Step(changes, extra, objects, pointers) if moved or extra or objects else None
+
+    def _begin(self, step: _Step) -> None:
+        if self._beside is None:
+            self._beside = Ahead(self._perform, name=f"grove-commit-{self.stream.name}")
+        self.state.stage(step.changes)
+        self._under_way = True
+        self._beside.start(step)
+
+    def drain(self) -> None:
+        """Wait for the commit that is under way, if there is one; errors are what became of it."""
+        if not self._under_way:
             return
+        self._under_way = False
+        assert self._beside is not None, "what is under way was begun"
+        try:
+            self._beside.result()
+        finally:
+            self.state.stage({})
+
+    def _perform(self, step: _Step) -> None:
+        """Deliver and commit: the one place where a stream moves."""
+        try:
+            self._deliver_and_commit(step)
+        except BaseException as err:
+            self._failed(err)
+            raise
+
+    def _deliver_and_commit(self, step: _Step) -> None:
+        delivery, changes, state = self.delivery, step.changes, self.state
+        for item in step.objects:
+            delivery.write(
+                item.descriptor,
+                item.data,
+                part=item.part,
+                sequence=state.sequence + 1,
+                epoch=state.epoch,
+                moment=item.moment,
+                entries=item.entries,
+            )
         changes[PENDING] = encode_pending(delivery.pending())
-        first, last = (pointers[0], pointers[-1]) if pointers else (None, None)
-        changes[MANIFEST] = delivery.manifest(self.state.sequence + 1, first, last)
+        first, last = (step.pointers[0], step.pointers[-1]) if step.pointers else (None, None)
+        changes[MANIFEST] = delivery.manifest(state.sequence + 1, first, last)
+        self.check()
         # From here on what is staged may be committed, and then it is not ours to remove.
         self._may_be_committed = True
         try:
-            self.state.commit(changes, extra)
+            state.commit(changes, step.extra)
         except Exception:
-            self._may_be_committed = self.state.unknown
+            self._may_be_committed = state.unknown
             raise
-        self.wrote = False
         delivery.publish()
         self._may_be_committed = False
 
@@ -439,9 +504,18 @@ class Collection:
         return changes.get(CACHE_KEY_POINTER) or self.state.get(CACHE_KEY_POINTER)
 
     def fail(self, err: BaseException) -> None:
-        """A page has failed: poison the run, and remove what was staged where it was certainly not committed."""
+        """A page has failed: poison the run, and remove what was staged where it was certainly not committed.
+
+        The page before it, if that is still under way, is none the worse for it.
+        """
+        with contextlib.suppress(Exception):
+            self.drain()
+        self._failed(err)
+
+    def _failed(self, err: BaseException) -> None:
         if self.poison is None:
             self.poison = err
+        self._objects = []
         if isinstance(err, Exception) and not self._may_be_committed:
             self.delivery.abandon()
 
@@ -462,6 +536,7 @@ class Collection:
         """Give the lease back, with `changes`. What is published by then need not be remembered any longer."""
         lease = self.lease
         assert lease is not None, "only a run that holds its lease has an end"
+        self._close()
         self.lease = None
         clean = False
         try:
@@ -471,6 +546,16 @@ class Collection:
                 clean = self._swept
         finally:
             lease.give_back(changes, clean=clean)
+
+    def _close(self) -> None:
+        """Let nothing be under way; an error of it is in `poison`."""
+        try:
+            with contextlib.suppress(Exception):
+                self.drain()
+        finally:
+            if self._beside is not None:
+                self._beside.close()
+                self._beside = None
 
 
 def _taken(entries: list[Any] | _core.RawPage, indexes: list[int]) -> list[Any] | _core.RawPage:

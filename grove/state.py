@@ -105,6 +105,7 @@ class StreamState:
         self.sequence = 0
         self.unknown = False
         self.values: dict[str, str | None] = {}
+        self._staged: dict[str, str | None] = {}
         self._key_of = key_of
         self._earlier_key_of = earlier_key_of
         self._inherited: dict[str, str] = {}
@@ -145,17 +146,21 @@ class StreamState:
         return Key(self._earlier_key_of(kind), self.operation)
 
     def get(self, kind: str) -> str | None:
-        """The committed value of a fact, as last read or written by this run."""
-        return self.values.get(kind)
+        """The value of a fact, as last read, written or staged by this run."""
+        return self._staged[kind] if kind in self._staged else self.values.get(kind)
+
+    def stage(self, changes: Mapping[str, str | None]) -> None:
+        """Show `changes` as if they were committed, until the next call; that is under way."""
+        self._staged = dict(changes)
 
     def boundary(self) -> Boundary:
         """The hashes at the pointer; none where they were kept for another pointer."""
         found = self._decoded(BOUNDARY, Boundary.decode, Boundary())
-        return found if found.pointer == self.values.get(CACHE_KEY_POINTER) else Boundary()
+        return found if found.pointer == self.get(CACHE_KEY_POINTER) else Boundary()
 
     def intervals(self) -> list[Interval]:
         """What unfinished collections have delivered, with the window of an older deployment as one more."""
-        start, end = self.values.get(CACHE_KEY_WINDOW_START), self.values.get(CACHE_KEY_WINDOW_END)
+        start, end = self.get(CACHE_KEY_WINDOW_START), self.get(CACHE_KEY_WINDOW_END)
         return self._decoded(INTERVALS, decode_intervals, [Interval(start, end)] if start and end else [])
 
     def legacy_hashes(self) -> set[str]:
@@ -273,7 +278,7 @@ class StreamState:
         )
 
     def _decoded(self, kind: str, decode: Callable[[str], T], absent: T) -> T:
-        text = self.values.get(kind)
+        text = self.get(kind)
         if text is None:
             return absent
         try:

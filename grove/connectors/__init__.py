@@ -90,6 +90,11 @@ class BaseConnector:
     NAME = "base"
     POINTER_PATH = ""
     LOG_ORDER = REVERSE_CHRONOLOGICAL
+    PIPELINED: ClassVar[bool] = False
+    """Whether `save()` may return while its page is still being delivered and committed, beside the next page.
+
+    Pages then go one after the other all the same, and the first that fails raises at the next call of this API.
+    """
     STREAM_FIELDS: ClassVar[tuple[str, ...]] = ()
     """Fields of the document which, beside identity and operation, tell this connector's streams apart."""
 
@@ -141,6 +146,7 @@ class BaseConnector:
         self._complete = False
         self._saving = False
         self._page: Page | None = None
+        self._unfinished: tuple[int, int, int] | None = None
         self._windows: dict[str, str] = {}
         self._next: str | None = None
         self._asked_lookback = False
@@ -218,6 +224,7 @@ class BaseConnector:
         run = self._held()
         # A connector that swallowed the failure of a page has not collected it.
         run.check()
+        self._finish_page()
         if run.nonempty or self._complete:
             run.finish(self.LOG_ORDER)
         if self._overrides("save_hashes"):
@@ -229,6 +236,11 @@ class BaseConnector:
         run = self._run
         if run is None:
             return
+        try:
+            self._finish_page()
+        except Exception as err:
+            # The run ends because of something else.
+            self.logger.warning("The last page was not completed.", extra={"exception": str(err)})
         known = History.decode(run.state.get(HISTORY))
         history = History.after(known, self._started, self.outcome, self.failure, self._counts)
         changes: dict[str, str | None] = {HISTORY: history.encode()}
@@ -276,10 +288,15 @@ class BaseConnector:
 
     def unlock(self) -> None:
         """Give the stream back; ConcurrencyException where this connector does not hold it (any longer)."""
-        run, self._run = self._run, None
+        run = self._run
         if run is None or run.lease is None:
+            self._run = None
             raise ConcurrencyException(f"Stream {self.name} is not locked by this connector.")
-        run.end({})
+        try:
+            self._finish_page()
+        finally:
+            self._run = None
+            run.end({})
 
     def abandon(self) -> None:
         """From another thread: this run does not come back. It commits nothing from here on, and its lease is free.
@@ -330,7 +347,7 @@ class BaseConnector:
     # --- saving ---
 
     def save(self, entries: Any, cursor: str | None = None) -> None:
-        """Deliver what is new in a page, and move the stream past it. Returns once both are durable.
+        """Deliver what is new in a page, and move the stream past it. Returns once both are durable, if not `PIPELINED`.
 
         `entries` are JSON objects in the order the source gave them: a list, or a RawPage that has the source's own
         bytes. `cursor` is the source's own place in its feed, committed with the page, also with an empty one.
@@ -362,12 +379,14 @@ class BaseConnector:
                 self.process_and_write(page.kept)  # type: ignore[arg-type]
             if page.rejected:
                 self._write_quarantine(page.rejected)
-            run.commit(page, self.LOG_ORDER, cursor)
-            self._count(page, self._saved.get(QUARANTINE, 0) - set_aside)
+            self._finish_page()
+            run.commit(page, self.LOG_ORDER, cursor, beside=self.PIPELINED)
+            dropped = len(page.pointers) - len(page.kept)
+            self._unfinished = (len(page.kept), dropped, self._saved.get(QUARANTINE, 0) - set_aside)
             if page.encoded is not None:
                 page.encoded.shrink()
-            self._save_windows()
-            self.finalize()
+            if not self.PIPELINED:
+                self._finish_page()
         except BaseException as err:
             run.fail(err)
             raise
@@ -375,12 +394,19 @@ class BaseConnector:
             self._saving = False
             self._page = None
 
-    def _count(self, page: Page, set_aside: int) -> None:
+    def _finish_page(self) -> None:
+        """Do what follows the commit of the last page, once that is through. Errors as `save()`."""
+        if self._unfinished is None:
+            return
+        (entries, dropped, set_aside), self._unfinished = self._unfinished, None
+        self._held().drain()
         counts = self._counts
         counts.pages += 1
-        counts.entries += len(page.kept)
-        counts.dropped += len(page.pointers) - len(page.kept)
+        counts.entries += entries
+        counts.dropped += dropped
         counts.quarantined += set_aside
+        self._save_windows()
+        self.finalize()
 
     def process_and_write(self, entries: list[Any]) -> None:
         """Run the processors and hand raw and processed entries to the outputs of the configuration.
@@ -396,6 +422,7 @@ class BaseConnector:
         processed: list[Any] = []
         rejected: list[tuple[Any, str]] = []
         if self._overrides("process") or (self._processors and OutputStream.processed.value in streams.values()):
+            self._finish_page()
             processed, rejected = self._process(entries)
         payloads: dict[str, bytes] = {}
         for descriptor, stream in streams.items():
@@ -621,6 +648,7 @@ class BaseConnector:
         """
         run = self._view()
         run.touch()
+        run.check()
         found = run.progress(self.LOG_ORDER).shown
         if found is None:
             raise NotFoundException(f"Stream {self.name} has no pointer yet.")
@@ -700,7 +728,9 @@ class BaseConnector:
         known = self.hashes
         if known:
             pointer, hashes = next(iter(known.items()))
-            self._held().state.commit({BOUNDARY: Boundary(pointer, hashes).encode()})
+            run = self._held()
+            run.drain()
+            run.state.commit({BOUNDARY: Boundary(pointer, hashes).encode()})
 
     @property
     def window_start(self) -> str:
@@ -740,7 +770,9 @@ class BaseConnector:
 
     def _save_window(self, kind: str) -> None:
         if kind in self._windows:
-            self._held().state.commit({kind: self._windows[kind] or None})
+            run = self._held()
+            run.drain()
+            run.state.commit({kind: self._windows[kind] or None})
 
     def _save_windows(self) -> None:
         for method in ("save_window_start", "save_window_end"):

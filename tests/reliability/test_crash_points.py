@@ -32,12 +32,13 @@ HISTORIES = [
 TRIED = Tally()
 
 
-@pytest.mark.parametrize("outputs", [1, 2])
+# Side effects are the same ones beside the next page, and come in the same order.
+@pytest.mark.parametrize(("outputs", "pipelined"), [(1, True), (2, False)], ids=["one, pipelined", "two, in line"])
 @pytest.mark.parametrize("newest_first", [False, True], ids=["oldest_first", "newest_first"])
 @pytest.mark.parametrize("number", range(len(HISTORIES)))
-def test_nothing_is_lost_or_repeated(number: int, newest_first: bool, outputs: int, shm: Path) -> None:
+def test_nothing_is_lost_or_repeated(number: int, newest_first: bool, outputs: int, pipelined: bool, shm: Path) -> None:
     history = HISTORIES[number]
-    setting = replace(history.setting, newest_first=newest_first, outputs=outputs)
+    setting = replace(history.setting, newest_first=newest_first, outputs=outputs, pipelined=pipelined)
     tally = Tally()
     every_point(replace(history, setting=setting), shm, tally, seed=number, pairs=0.1)
     TRIED.tried += tally.tried
@@ -66,6 +67,7 @@ def test_swarm(swarm: int, tmp_path: Path, shm: Path) -> None:
             page_size=choose.randint(2, 5),
             live=choose.random() < 0.5,
             links=choose.random() < 0.1,
+            pipelined=choose.random() < 0.5,
             start=choose.choice(("2025-03-30T00:59:58", "2024-12-31T23:59:59")),
         )
         history = History(

@@ -236,7 +236,7 @@ MUTANTS: dict[str, tuple[Callable[[Set], None], str]] = {
     ),
     "pointer moves although the output failed": (output_failure_ignored, "lost"),
     "unknown commit taken for a refused one": (
-        edit(Collection, "_commit_and_publish", ("= self.state.unknown", "= False")),
+        edit(Collection, "_deliver_and_commit", ("= state.unknown", "= False")),
         "lost",
     ),
     "applied commit taken for a refused one": (

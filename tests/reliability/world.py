@@ -198,6 +198,7 @@ class Setting:
     lookback: int = 0
     store: str = "memory"
     links: bool = False
+    pipelined: bool = False
     start: str = "2025-03-30T10:00:00"
 
 
@@ -344,6 +345,7 @@ class World:
             self._document, CONTEXT, cache=self._cache, output=self._output
         )
         made.source, made.script = self.source, self.script
+        made.PIPELINED = self.setting.pipelined  # type: ignore[misc]
         if self.setting.outputs == 2:
             made._processors = [Halves()]  # type: ignore[list-item]
         self.connector = made

@@ -16,7 +16,6 @@ from grove import _core
 from grove.caches import BaseCache
 from grove.connectors import BaseConnector
 from grove.connectors.rest import times
-from grove.connectors.rest.ahead import Ahead
 from grove.connectors.rest.gathering import Gathering
 from grove.connectors.rest.paging import Page, Request, Walk, search
 from grove.connectors.rest.refresh_tokens import RefreshTokens
@@ -44,6 +43,7 @@ from grove.connectors.rest.templates import fill, fill_url, names
 from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
 from grove.exceptions import ConfigurationException, GroveException, NotFoundException, RequestFailedException
 from grove.helpers import clock, parsing
+from grove.helpers.ahead import Ahead
 from grove.http import Auth as Credentials
 from grove.http import Basic, Client, Header, OAuth2, RateLimit, Response, SignedJwt, Stored, next_link
 from grove.http.origin import shown
@@ -102,6 +102,7 @@ class RestConnector(BaseConnector):
     """
 
     SOURCE: ClassVar[Source]
+    PIPELINED = True
 
     past: tuple[int, int] | None = None
     """A span to collect in place of what is new: from the first moment to before the second (see `times`)."""

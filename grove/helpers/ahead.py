@@ -1,4 +1,4 @@
-"""Fetches the next page while the caller saves this one."""
+"""One piece of work at a time beside the caller's own, such as the next page's request."""
 
 from __future__ import annotations
 
