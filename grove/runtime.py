@@ -117,12 +117,14 @@ def runtime_information(runtime: str = __file__) -> dict[str, str]:
 class Documents:
     """The streams to collect, and what is wrong with the documents that were left out or clash.
 
-    `warnings` are mistakes in documents that are used all the same.
+    `warnings` are mistakes in documents that are used all the same; `count` is how many documents there are, those
+    included that are disabled or unusable.
     """
 
     streams: list[ConnectorConfig]
     problems: list[Problem]
     warnings: list[Problem] = field(default_factory=list)
+    count: int = 0
 
 
 class DocumentSource:
@@ -138,7 +140,8 @@ class DocumentSource:
 
         A process may call it again and again: what is wrong is logged once.
         """
-        streams = [config for config in self._handler.get() if not config.disabled]
+        found = self._handler.get()
+        streams = [config for config in found if not config.disabled]
         names = Counter((config.reference(), config.operation) for config in streams)
         for config in streams:
             config._has_namesakes = names[config.reference(), config.operation] > 1
@@ -156,7 +159,8 @@ class DocumentSource:
             problem if isinstance(problem, Problem) else Problem(self._backend, "unreadable", str(problem))
             for problem in getattr(self._handler, "problems", ())
         ]
-        return Documents(streams, [*problems, *shared], [*getattr(self._handler, "warnings", ()), *namesakes])
+        warnings = [*getattr(self._handler, "warnings", ()), *namesakes]
+        return Documents(streams, [*problems, *shared], warnings, getattr(self._handler, "count", len(found)))
 
 
 def load_documents(settings: Settings | None = None) -> Documents:

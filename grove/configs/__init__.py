@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from grove.configs import _checks, _documents
 from grove.configs._documents import Document, Path, UnreadableError
-from grove.configs._problems import TOLERATED, Problem
+from grove.configs._problems import Problem
 from grove.models import ConnectorConfig
 
 __all__ = ["BaseConfig", "Path", "Problem", "problem_of"]
@@ -21,13 +21,15 @@ __all__ = ["BaseConfig", "Path", "Problem", "problem_of"]
 class _Place:
     """What was last found in one file or parameter: a mark of its content, what is used of it, and what is wrong.
 
-    `used` are the last usable versions of its documents by name, each with its number among them.
+    `used` are the last usable versions of its documents by name, each with its number among them; `count` is how many
+    documents there are, as far as they can be told apart.
     """
 
     mark: bytes | str
     round: int
     used: dict[str, tuple[int, ConnectorConfig]]
     problems: list[Problem]
+    count: int
 
 
 class BaseConfig(abc.ABC):
@@ -44,6 +46,11 @@ class BaseConfig(abc.ABC):
         self.warnings: list[Problem] = []
         self._places: dict[str, _Place] = {}
         self._round = 0
+
+    @property
+    def count(self) -> int:
+        """How many documents `get()` has come across, those included that are unusable."""
+        return sum(place.count for place in self._places.values() if place.round == self._round)
 
     @abc.abstractmethod
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
@@ -73,7 +80,7 @@ class BaseConfig(abc.ABC):
         try:
             found = _documents.read(data, source)
         except UnreadableError as err:
-            return self._note(source, mark, used, [err.problem])
+            return self._note(source, mark, used, [err.problem], 1)
         keys = _keys(found)
         now: dict[str, tuple[int, ConnectorConfig]] = {}
         problems: list[Problem] = []
@@ -85,7 +92,7 @@ class BaseConfig(abc.ABC):
             config = config if before is None else _newer(before[1], config)
             if config is not None:
                 now[key] = (document.index, config)
-        return self._note(source, mark, now, problems)
+        return self._note(source, mark, now, problems, len(found))
 
     def report(self, problem: Problem | str, source: str, mark: bytes | str = "") -> list[ConnectorConfig]:
         """Note that `source` is unusable as a whole: the last usable versions of its documents.
@@ -95,7 +102,7 @@ class BaseConfig(abc.ABC):
         if isinstance(problem, str):
             problem = Problem(source, "unreadable", problem)
         known = self._places.get(source)
-        return self._note(source, mark or str(problem), known.used if known is not None else {}, [problem])
+        return self._note(source, mark or str(problem), known.used if known is not None else {}, [problem], 1)
 
     def kept(self, gone: Callable[[str], bool]) -> list[ConnectorConfig]:
         """The last usable versions of documents that `get()` has not come across this time, where `gone` says so.
@@ -110,24 +117,29 @@ class BaseConfig(abc.ABC):
         return found
 
     def _note(
-        self, source: str, mark: bytes | str, used: dict[str, tuple[int, ConnectorConfig]], problems: list[Problem]
+        self,
+        source: str,
+        mark: bytes | str,
+        used: dict[str, tuple[int, ConnectorConfig]],
+        problems: list[Problem],
+        count: int,
     ) -> list[ConnectorConfig]:
         known = self._places.get(source)
         logged = known.problems if known is not None else []
-        self._places[source] = place = _Place(mark, self._round, used, problems)
+        self._places[source] = place = _Place(mark, self._round, used, problems, count)
         for problem in problems:
             if problem not in logged:
                 self._log(problem, is_kept=bool(used))
         return self._found(place)
 
     def _found(self, place: _Place) -> list[ConnectorConfig]:
-        self.problems += [problem for problem in place.problems if problem.code not in TOLERATED]
-        self.warnings += [problem for problem in place.problems if problem.code in TOLERATED]
+        self.problems += [problem for problem in place.problems if not problem.is_tolerated]
+        self.warnings += [problem for problem in place.problems if problem.is_tolerated]
         return [config for _, config in place.used.values()]
 
     def _log(self, problem: Problem, *, is_kept: bool) -> None:
         about = {"document": problem.source, "code": problem.code, "exception": str(problem)}
-        if problem.code in TOLERATED:
+        if problem.is_tolerated:
             self.logger.warning("A configuration document has a mistake, and is used all the same.", extra=about)
         elif is_kept:
             self.logger.error("A configuration document is unusable; its last usable version is kept.", extra=about)

@@ -6,14 +6,15 @@ Grove, fields that it does not declare are its own business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from grove.configs import _interpolation
 from grove.configs._documents import Document, Path
-from grove.configs._problems import TOLERATED, Problem, suggestion
+from grove.configs._problems import Problem, suggestion
 from grove.constants import PLUGIN_GROUP_CONNECTOR, PLUGIN_GROUP_PROCESSOR
 from grove.exceptions import ConfigurationException, DataFormatException
 from grove.helpers import plugin
@@ -21,7 +22,15 @@ from grove.models import ConnectorConfig, ProcessorConfig, attribute_name
 
 __all__ = ["built", "declarations", "is_built_in"]
 
-_KINDS: dict[type, str] = {list: "a list", str: "a text", type(None): "null", bool: "a boolean"}
+_KINDS: dict[type, str] = {
+    bool: "a boolean",
+    dict: "an object",
+    float: "a number",
+    int: "a number",
+    list: "a list",
+    str: "a text",
+    type(None): "null",
+}
 
 # What pydantic calls a kind of problem, what we call it, and how we say it where its own words are no sentence.
 _CODES = {
@@ -87,17 +96,19 @@ class _Check:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: list[Problem] = []
-        self._seen: set[Path] = set()
+        # Fields that all connectors have in common are checked twice.
+        self._refused_at: set[Path] = set()
 
     def run(self) -> ConnectorConfig | None:
         value = self.document.value
         if not isinstance(value, dict):
-            kind = _KINDS.get(type(value), "a number")
-            self._report("wrong-type", f"The document has to be an object with fields, not {kind}.")
+            message = f"The document has to be an object with fields, not {_KINDS[type(value)]}."
+            self._report("wrong-type", message)
             return None
         if self.document.text.has_repeated_names:
             for path in self.document.text.repeated(self.document):
-                self._report("duplicate-field", f"The field {_dotted(path)!r} is there twice.", "One counts.", path)
+                message = f"The field {_dotted(path)!r} is there more than once."
+                self._warn("duplicate-field", message, "The last one counts.", path)
         if _interpolation.is_wanted(value):
             value = _interpolation.interpolated(
                 value, lambda path, message, help: self._report("missing-variable", message, help, path)
@@ -106,7 +117,7 @@ class _Check:
         if value.get("disabled") is not True:
             self._connector(value, config)
             self._processors(value)
-        return None if any(problem.code not in TOLERATED for problem in self.problems) else config
+        return config if all(problem.is_tolerated for problem in self.problems) else None
 
     def _common(self, value: Mapping[str, Any]) -> ConnectorConfig | None:
         try:
@@ -131,9 +142,14 @@ class _Check:
         models = declarations(kind)
         fields = {field for model in models for field in model.model_fields}
         self.document.declared = frozenset(fields)
-        secrets = value.get("secrets")
-        later = set(secrets) if isinstance(secrets, dict) else set()
-        given = {**value, **_decoded(value, config)}
+        secrets, encoding = (part if isinstance(part, dict) else {} for part in map(value.get, ("secrets", "encoding")))
+        later = set(secrets)
+        given = dict(value)
+        if config is None:
+            # What is encoded cannot be told from here.
+            later |= set(encoding)
+        else:
+            given |= {field: getattr(config, attribute_name(field)) for field in encoding if field in value}
         for model in models:
             own = given if issubclass(model, ConnectorConfig) else _only(given, model)
             try:
@@ -147,28 +163,26 @@ class _Check:
             also = kind.template_names(value) if hasattr(kind, "template_names") else set()
             self._unknown_fields(value, fields | also)
         if hasattr(kind, "credentials"):
-            self._credentials(value, later, kind)
+            self._credentials(value, set(secrets), kind)
 
     def _unknown_fields(self, value: Mapping[str, Any], fields: set[str]) -> None:
         for field in value:
             if attribute_name(field) not in fields and field not in fields and not field.startswith(("$", "_")):
-                self._report(
+                self._warn(
                     "unknown-field",
                     f"Nothing uses the field {field!r}.",
                     suggestion(field, fields - value.keys()) or "Take it away.",
                     (field,),
-                    at_name=True,
                 )
         for of in ("secrets", "encoding"):
             named = value.get(of)
             for field in named if isinstance(named, dict) else ():
                 if field not in fields and field not in value:
-                    self._report(
+                    self._warn(
                         "unknown-field",
                         f"Nothing uses the field {field!r} that `{of}` names.",
                         suggestion(field, fields),
                         (of, field),
-                        at_name=True,
                     )
 
     def _credentials(self, value: Mapping[str, Any], later: set[str], kind: Any) -> None:
@@ -178,12 +192,11 @@ class _Check:
             return
         wanted = ", or ".join(" and ".join(f"`{name}`" for name in names) for names in choices)
         missing = next(name for name in choices[0] if name not in given)
-        self._report(
+        self._warn(
             "missing-credential",
             f"There is no credential; this connector needs {wanted}.",
             f'Say in `secrets` where it lies: {{"{missing}": "..."}}.',
             ("secrets",) if "secrets" in value else ("connector",),
-            at_name=True,
         )
 
     # --- processors ---
@@ -205,7 +218,7 @@ class _Check:
                 try:
                     model.model_validate(item)
                 except ValidationError as err:
-                    self._refused(err, model, value, path=path)
+                    self._refused(err, model, item, path=path)
 
     # --- saying it ---
 
@@ -224,42 +237,57 @@ class _Check:
         self,
         err: ValidationError,
         model: type[BaseModel],
-        value: Mapping[str, Any],
-        later: set[str] | None = None,
+        value: Any,
+        later: Collection[str] = (),
         path: Path = (),
     ) -> None:
-        for error in err.errors(include_url=False):
-            where = (*path, *_as_written(error["loc"], value if not path else None))
-            if where[:1] and where[0] in (later or ()):
+        """Report what pydantic has against `value`, which stands at `path`; fields in `later` are yet to be filled."""
+        errors = [(error, _as_written(error["loc"], value)) for error in err.errors(include_url=False)]
+        for error, where in errors:
+            # Of the kinds that a value may be of, one is closer to what it is: then its errors lie deeper.
+            is_deeper = any(other[: len(where)] == where and len(other) > len(where) for _, other in errors)
+            whole = (*path, *where)
+            is_later = len(where) > 0 and where[0] in later
+            if is_later or whole in self._refused_at or (where != error["loc"] and is_deeper):
                 continue
-            self._report(*_explained(error, where, model), where, at_name=error["type"] == "extra_forbidden")
+            self._refused_at.add(whole)
+            code, message, help = _explained(error, whole, model)
+            if code == "unknown-field":
+                help = suggestion(str(where[-1]), _wanted(errors, where[:-1]) or model.model_fields)
+            self._report(code, message, help, whole, at_name=code == "unknown-field")
 
     def _report(self, code: str, message: str, help: str = "", path: Path = (), *, at_name: bool = False) -> None:
-        # What all connectors have in common is checked twice.
-        if path and path in self._seen:
-            return
-        self._seen.add(path)
         self.problems.append(self.document.problem(code, message, help, path, at_name=at_name))
 
-
-def _decoded(value: Mapping[str, Any], config: ConnectorConfig | None) -> dict[str, Any]:
-    encoding = value.get("encoding")
-    if config is None or not isinstance(encoding, dict):
-        return {}
-    return {field: getattr(config, attribute_name(field), None) for field in encoding if field in value}
+    def _warn(self, code: str, message: str, help: str, path: Path) -> None:
+        """Report what a run puts up with."""
+        problem = self.document.problem(code, message, help, path, at_name=True)
+        self.problems.append(replace(problem, is_tolerated=True))
 
 
 def _only(value: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return {name: part for name, part in value.items() if name in model.model_fields}
 
 
-def _as_written(loc: Path, value: Mapping[str, Any] | None) -> Iterator[str | int]:
+def _wanted(errors: list[tuple[Any, Path]], parent: Path) -> list[str]:
+    """The names of fields that are missing below `parent`."""
+    return [str(where[-1]) for error, where in errors if error["type"] == "missing" and where[:-1] == parent]
+
+
+def _as_written(loc: Path, value: Any) -> Path:
+    """The path in `value` that pydantic means by `loc`, which has the names of kinds in it, too."""
+    made: list[str | int] = []
     for number, step in enumerate(loc):
-        if number == 0 and value is not None and isinstance(step, str) and step not in value:
+        if isinstance(value, dict) and step not in value and isinstance(step, str) and step.removesuffix("_") in value:
             # `schema` is kept as `schema_`.
-            yield step.removesuffix("_") if step.removesuffix("_") in value else step
-        else:
-            yield step
+            step = step.removesuffix("_")
+        is_item = isinstance(value, list) and isinstance(step, int) and step < len(value)
+        if is_item or (isinstance(value, dict) and step in value):
+            value = value[step]
+        elif number < len(loc) - 1 or not (isinstance(value, dict) and str(step).isidentifier()):
+            continue
+        made.append(step)
+    return tuple(made)
 
 
 def _explained(error: Any, path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
@@ -270,16 +298,16 @@ def _explained(error: Any, path: Path, model: type[BaseModel]) -> tuple[str, str
         about = _description(model, path)
         return code, f"The field {field!r} is missing.", about
     if kind == "extra_forbidden":
-        return code, f"Nothing uses the field {field!r}.", suggestion(str(path[-1]), model.model_fields)
+        return code, f"Nothing uses the field {field!r}.", ""
     if kind in _WANTED:
-        what = (
-            "is empty"
-            if error["input"] is None
-            else f"is {_KINDS[type(error['input'])]}"
-            if (type(error["input"]) in _KINDS)
-            else "is something else"
-        )
-        return code, f"The field {field!r} has to be {_WANTED[kind]}, and {what}.", ""
+        if error["input"] is None:
+            return (
+                "missing-field",
+                f"The field {field!r} is empty; it has to be {_WANTED[kind]}.",
+                _description(model, path),
+            )
+        found = _KINDS.get(type(error["input"]), "something else")
+        return code, f"The field {field!r} has to be {_WANTED[kind]}, and is {found}.", ""
     if kind in ("enum", "literal_error"):
         expected = str(error["ctx"]["expected"])
         choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
@@ -287,10 +315,8 @@ def _explained(error: Any, path: Path, model: type[BaseModel]) -> tuple[str, str
         return code, f"The field {field!r} has to be one of {', '.join(choices)}.", near
     if kind == "string_too_short" and not error["input"]:
         return "missing-field", f"The field {field!r} is empty.", _description(model, path)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if "JMESPath" in message:
-        code = "bad-jmespath"
-    return code, f"{field}: {message}" + ("" if message.endswith(".") else "."), ""
+    message = str(error["msg"]).removeprefix("Value error, ").rstrip(".: ")
+    return "bad-jmespath" if "JMESPath" in message else code, f"{field}: {message}.", ""
 
 
 def _description(model: type[BaseModel], path: Path) -> str:

@@ -7,10 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["TOLERATED", "Problem", "suggestion"]
-
-TOLERATED = frozenset({"duplicate-field", "duplicate-name", "missing-credential", "unknown-field"})
-"""Codes of problems that `grove validate` refuses, and that a run warns about: the document is used all the same."""
+__all__ = ["Problem", "suggestion"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +18,7 @@ class Problem:
     where the place is not known. `code` names the kind of problem, `message` says what is wrong and `help` what to
     do. `path` is that of the field, with dots, and `document` the name of the document, where there are such.
     `quote` is the line itself without what may be a credential; `width` characters from `caret` on (from 0) are meant.
+    What is tolerated is refused by `grove validate`, while a run warns of it, and uses the document all the same.
     """
 
     source: str
@@ -34,6 +32,7 @@ class Problem:
     quote: str = field(default="", repr=False)
     caret: int = 0
     width: int = 1
+    is_tolerated: bool = False
 
     def __str__(self) -> str:
         """On one line: "conf/okta.yaml:7:1: Nothing uses the field 'feilds'. Did you mean 'fields'?"."""

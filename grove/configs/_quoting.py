@@ -35,7 +35,7 @@ def parsed(
     """
     comment = _COMMENT.search(line, _after_scalars(root, number))
     if comment is not None:
-        line = line[: comment.start()]
+        line = line[: comment.start()].rstrip()
     made, position = "", 0
     start, end = span
     caret, until = start, end

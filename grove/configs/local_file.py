@@ -1,15 +1,14 @@
 """Configuration documents in a directory: every `*.json`, `*.yaml` and `*.yml` below it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from grove.configs import BaseConfig
+from grove.configs import BaseConfig, Problem
 from grove.exceptions import ConfigurationException
-from grove.helpers import parsing
 from grove.models import ConnectorConfig
 
 ENV_PREFIX = "GROVE_CONFIG_LOCAL_FILE_"
@@ -25,30 +24,28 @@ class Configuration(BaseSettings):
 
 
 class Handler(BaseConfig):
-    """Reads documents from the directory GROVE_CONFIG_LOCAL_FILE_PATH."""
+    """Reads documents from the directory GROVE_CONFIG_LOCAL_FILE_PATH, or from `paths`: files, or directories."""
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Sequence[Path] = ()) -> None:
         super().__init__()
         self._open_to_others: set[str] = set()
-        try:
-            self.config = Configuration()
-        except ValidationError as err:
-            raise ConfigurationException(
-                f"{parsing.validation_error(err, ENV_PREFIX)}. "
-                f"Set {ENV_PREFIX}PATH to the directory that holds your configuration documents (*.json, *.yaml)."
-            ) from err
+        self._paths = list(paths) or [_configured()]
+        self._may_be_files = bool(paths)
 
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
         """The documents by path; ConfigurationException where the directory is missing."""
-        root = self.config.path
-        if not root.is_dir():
-            raise ConfigurationException(
-                f"{ENV_PREFIX}PATH is {str(root)!r}, which is not a directory. "
-                "Create it, or set the variable to the directory that holds your configuration documents."
-            )
+        for path in self._paths:
+            if not path.is_dir() and not (self._may_be_files and path.exists()):
+                raise ConfigurationException(
+                    f"{ENV_PREFIX}PATH is {str(path)!r}, which is not a directory. "
+                    "Create it, or set the variable to the directory that holds your configuration documents."
+                )
         self.begin()
         unreadable: list[str] = []
-        found = [config for path in sorted(self._documents(root, unreadable)) for config in self._load(path)]
+        found: list[ConnectorConfig] = []
+        for path in self._paths:
+            files = sorted(self._documents(path, unreadable)) if path.is_dir() else [path]
+            found += [config for file in files for config in self._load(file)]
         if unreadable:
             found += self.kept(lambda source: any(Path(source).is_relative_to(folder) for folder in unreadable))
         return [config for config in found if id in (None, config.name)]
@@ -57,11 +54,11 @@ class Handler(BaseConfig):
         source = str(path)
         try:
             if path.is_dir():
-                return self.report("This is a directory, not a document.", source)
+                return self.report(_unreadable(source, "This is a directory, not a document."), source)
             data = path.read_bytes()
             mode = path.stat().st_mode
         except OSError as err:
-            return self.report(f"The document cannot be read: {err.strerror}.", source)
+            return self.report(_unreadable(source, f"The document cannot be read: {err.strerror}."), source)
         if not mode & 0o022:
             self._open_to_others.discard(source)
         elif source not in self._open_to_others:
@@ -78,8 +75,9 @@ class Handler(BaseConfig):
         seen: set[tuple[int, int]] = set()
 
         def failed(err: OSError) -> None:
-            self.report(f"The directory cannot be read: {err.strerror}.", str(err.filename))
-            unreadable.append(str(err.filename))
+            source = str(err.filename)
+            self.report(_unreadable(source, f"The directory cannot be read: {err.strerror}."), source)
+            unreadable.append(source)
 
         for directory, folders, names in os.walk(root, followlinks=True, onerror=failed):
             status = os.stat(directory)
@@ -91,3 +89,17 @@ class Handler(BaseConfig):
             for name in (*folders, *names):
                 if name.endswith(EXTENSIONS) and not name.startswith("."):
                     yield Path(directory, name)
+
+
+def _configured() -> Path:
+    try:
+        return Configuration().path
+    except ValidationError as err:
+        raise ConfigurationException(
+            f"There is no configuration: {ENV_PREFIX}PATH is not set. Set {ENV_PREFIX}PATH to the directory that holds "
+            "your configuration documents (*.json, *.yaml); `grove init` writes a first one."
+        ) from err
+
+
+def _unreadable(source: str, message: str) -> Problem:
+    return Problem(source, "unreadable", message)

@@ -139,3 +139,57 @@ def test_another_source_is_kept_in_the_same_way(caplog: pytest.LogCaptureFixture
     store.read_all = lambda: {"/x": b"{"}
     assert store.get() == [first]
     assert len(reported(caplog)) == 1
+
+
+# --- several documents in one file ---
+
+
+def several(*documents: str) -> str:
+    return "\n---\n".join(documents)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Handler:
+    (tmp_path / "m.yaml").write_text(several(*map(document, "xyz")))
+    return Handler([tmp_path / "m.yaml"])
+
+
+def test_of_several_documents_each_keeps_its_own_last_usable_version(many: Handler, tmp_path: Path) -> None:
+    before = many.get()
+    changed = several(document("new"), document("z", frequency=7), document("x", frequency="x"), document("y"))
+    (tmp_path / "m.yaml").write_text(changed)
+    after = many.get()
+    assert [(config.name, config.frequency) for config in after] == [("new", 600), ("z", 7), ("x", 600), ("y", 600)]
+    assert after[2] is before[0]
+    assert after[3] is before[1]
+    assert [problem.document for problem in many.problems] == ["x"]
+    assert after[3]._origin.place("frequency") == f"{tmp_path}/m.yaml:7:1"
+
+
+def test_a_document_that_loses_its_name_is_known_by_its_number(many: Handler, tmp_path: Path) -> None:
+    before = many.get()
+    (tmp_path / "m.yaml").write_text(several(document("x"), '{"identity": "one"}', document("z")))
+    assert many.get() == before
+    # A document of that number whose name has moved is another one.
+    (tmp_path / "m.yaml").write_text(several(document("z"), document("y"), '{"identity": "one"}'))
+    assert names(many.get()) == ["z", "y"]
+
+
+def test_a_file_that_breaks_keeps_all_of_its_documents(many: Handler, tmp_path: Path) -> None:
+    before = many.get()
+    (tmp_path / "m.yaml").write_text(several(document("x"), "name: b: c", document("z")))
+    for _ in range(2):
+        assert many.get() == before
+        assert [problem.code for problem in many.problems] == ["bad-yaml"]
+
+
+def test_a_document_that_is_taken_out_is_gone(many: Handler, tmp_path: Path) -> None:
+    many.get()
+    (tmp_path / "m.yaml").write_text(several(document("x"), document("z")))
+    assert names(many.get()) == ["x", "z"]
+    assert many.count == 2
+
+
+def test_documents_of_one_name_are_told_apart(many: Handler, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(several(document("x"), document("x", identity="two")))
+    assert [config.identity for config in many.get()] == ["one", "two"]
