@@ -66,4 +66,5 @@ class BaseSecret(abc.ABC):
 
 
 def _subject(config: ConnectorConfig, field: str) -> str:
-    return f"The secret for field {field!r} of {config.name!r}"
+    place = config._origin.place("secrets", field)
+    return f"The secret for field {field!r} of {config.name!r}" + (f" ({place})" if place else "")
