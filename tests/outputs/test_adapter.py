@@ -1,16 +1,19 @@
 """Handlers written for earlier versions of the interface are called as they want to be."""
 
 import gc
+import gzip
 import inspect
+import json
 import weakref
 from unittest.mock import MagicMock
 
 import pytest
 
-from grove.exceptions import ConfigurationException
+from grove.exceptions import AccessException, ConfigurationException
 from grove.outputs import BaseOutput, _adapter
 from grove.outputs._adapter import overrides_serialize, submit_with
 from grove.outputs.local_stdout import Handler as StdoutOutput
+from tests.outputs.stream import Stream
 
 ARGUMENTS = {
     "data": b"data",
@@ -182,3 +185,44 @@ def test_a_submit_put_in_place_by_a_test_may_take_less():
 )
 def test_a_serialize_of_its_own_is_noticed(make, expected):
     assert overrides_serialize(make()) is expected
+
+
+# --- R23: what the promise says, through the real engine ---
+
+
+class Faulty(BaseOutput):
+    """As somebody has written it for version 1: of its calls, one meets a fault."""
+
+    def __init__(self, fault, number):
+        self.fault, self.number = fault, number
+        self.calls = 0
+        self.got = []
+
+    def submit(self, data, connector, identity, operation, part=0, suffix=None):
+        number, self.calls = self.calls, self.calls + 1
+        if number != self.number:
+            self.got.append(data)
+            return
+        if self.fault == "stored and raised":
+            self.got.append(data)
+        raise {"no reason": ValueError("made up")}.get(self.fault, AccessException("made up"))
+
+
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest_first", "newest_first"])
+@pytest.mark.parametrize("fault", ["refused", "stored and raised", "no reason"])
+@pytest.mark.parametrize("number", range(4))
+def test_a_fault_loses_nothing_and_repeats_at_most_its_page(number, fault, newest_first):
+    output = Faulty(fault, number)
+    stream = Stream(
+        output,
+        lambda: [json.loads(line)["id"] for data in output.got for line in gzip.decompress(data).splitlines()],
+        newest_first=newest_first,
+    )
+    stream.source.arrive([1, 3, 1, 2])
+    assert stream.run() == "failed"
+    stream.source.tie(1)
+    stream.source.arrive([1])
+    stream.until_quiet()
+    assert output.calls > number
+    assert stream.lost() == []
+    assert stream.repeated() <= (stream.source.page_size if fault == "stored and raised" else 0)

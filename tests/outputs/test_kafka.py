@@ -203,6 +203,47 @@ def test_no_credential_is_shown(make, caplog):
 # --- R23: what the promise says, through the real engine ---
 
 
+class Faulty(kafka.Producer):
+    """The producer, of which one record meets a fault: the `number`th from 0."""
+
+    fault = ""
+    number = 0
+    produced = 0
+
+    def produce(self, topic, line, on_delivery, **about):
+        number, Faulty.produced = Faulty.produced, Faulty.produced + 1
+        if number != Faulty.number:
+            super().produce(topic, line, on_delivery=on_delivery, **about)
+        elif Faulty.fault == "not taken":
+            raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError._TRANSPORT, "made up"))
+        elif Faulty.fault == "fatal":
+            raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError._FATAL, "made up", True))
+        elif Faulty.fault == "refused":
+            on_delivery(kafka.KafkaError(kafka.KafkaError.NOT_ENOUGH_REPLICAS, "made up"), None)
+        else:
+            error = kafka.KafkaError(kafka.KafkaError._MSG_TIMED_OUT, "made up")
+            super().produce(topic, line, on_delivery=lambda *_: on_delivery(error, None), **about)
+
+
+@pytest.mark.parametrize("fault", ["not taken", "fatal", "refused", "stored and unacknowledged"])
+@pytest.mark.parametrize("number", range(7))
+def test_a_fault_at_any_record_loses_nothing_and_repeats_at_most_its_page(
+    cluster, topic, make, monkeypatch, number, fault
+):
+    monkeypatch.setattr(kafka, "Producer", Faulty)
+    for name, value in {"fault": fault, "number": number, "produced": 0}.items():
+        monkeypatch.setattr(Faulty, name, value)
+    stream = Stream(make(), lambda: [entry["id"] for entry in cluster.entries(topic)], newest_first=number % 2 == 1)
+    stream.source.arrive([1, 3, 1, 2])
+    assert stream.run() == "failed"
+    stream.source.tie(1)
+    stream.source.arrive([1])
+    stream.until_quiet()
+    assert Faulty.produced > number
+    assert stream.lost() == []
+    assert stream.repeated() <= stream.source.page_size
+
+
 @pytest.mark.parametrize("newest_first", [False, True], ids=["oldest_first", "newest_first"])
 def test_an_outage_in_the_middle_is_survived(cluster, topic, make, newest_first):
     stream = Stream(

@@ -1,5 +1,6 @@
 """Lines reach standard output whole, whatever it is connected to."""
 
+import contextlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from grove.exceptions import AccessException
 from grove.helpers import clock
 from grove.outputs.local_stdout import Handler
+from tests.outputs.stream import Stream
 
 
 def submit(data, **changes):
@@ -279,3 +281,44 @@ def test_threads_do_not_mix_their_pages(monkeypatch):
     parts = [json.loads(line)["part"] for line in device.got.splitlines()]
     assert [parts[i : i + 20] for i in range(0, 160, 20)] == [[parts[i]] * 20 for i in range(0, 160, 20)]
     assert sorted(set(parts)) == list(range(8))
+
+
+# --- R23: what the promise says, through the real engine ---
+
+
+def arrived(device):
+    """Ids in all whole lines, as a reader sees them who skips what is none."""
+    found = []
+    for line in bytes(device.got).splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line)["message"]["id"])
+    return found
+
+
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest_first", "newest_first"])
+@pytest.mark.parametrize("limit", range(0, 1_800, 150))
+def test_a_write_that_fails_anywhere_loses_nothing_and_repeats_at_most_its_page(monkeypatch, limit, newest_first):
+    device = device_as_stdout(monkeypatch, limit=limit)
+    stream = Stream(Handler(), lambda: arrived(device), newest_first=newest_first)
+    stream.source.arrive([1, 3, 1, 2])
+    assert stream.run() == "failed"
+    stream.source.tie(1)
+    stream.source.arrive([1])
+    stream.until_quiet()
+    assert stream.lost() == []
+    assert stream.repeated() <= stream.source.page_size
+
+
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest_first", "newest_first"])
+def test_a_device_that_is_gone_for_a_while_is_survived(monkeypatch, newest_first):
+    device = device_as_stdout(monkeypatch, limit=None)
+    stream = Stream(Handler(), lambda: arrived(device), newest_first=newest_first)
+    stream.source.arrive([1, 3, 1, 2])
+    stream.source.before_page = lambda number: setattr(device, "step", 50 if number < 2 else 0)
+    for _ in range(3):
+        assert stream.run() == "failed"
+        stream.source.arrive([1])
+    stream.source.before_page = lambda number: setattr(device, "step", 50)
+    stream.until_quiet()
+    assert stream.lost() == []
+    assert stream.repeated() == 0
