@@ -221,7 +221,8 @@ def test_one_stream_keeps_no_other_from_its_work(stream: Stream) -> None:
             api.__enter__()
         try:
             runs = [
-                pool.submit(stream.connector(api, identity=f"tenant-{number}").run) for number, api in enumerate(apis)
+                pool.submit(stream.connector(api, identity=f"tenant-{number}", gather=1).run)
+                for number, api in enumerate(apis)
             ]
             for run in runs[1:]:
                 run.result(60)
