@@ -12,21 +12,27 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from grove.__about__ import __version__
 from grove.connectors import BaseConnector
-from grove.exceptions import GroveException, NotFoundException
+from grove.exceptions import GroveException
+from grove.health.facts import Facts, last_run
+from grove.health.server import Ping, StatusServer
+from grove.health.snapshot import Snapshot, Totals, View
+from grove.health.stale import LOOK_EVERY, Shortfalls, expects
 from grove.helpers import clock
 from grove.helpers.signals import Mailbox, Reload, Stop
+from grove.history import Counts, History
+from grove.lease import owner
 from grove.loader import Loaded, Loader, NotLoaded, StreamKey
 from grove.models import ConnectorConfig
 from grove.oneshot import EXIT_FAILED, EXIT_OK
 from grove.runtime import Settings
 from grove.schedule import Schedule, come_back, look_again, remaining, retry, spread
-from grove.workers import GRACE, PATROL, Attempt, Workers
+from grove.workers import GRACE, PATROL, Attempt, Workers, given_up
 
 __all__ = ["Stream", "Supervisor", "collect_forever"]
 
@@ -47,15 +53,21 @@ IDLE = 3600.0
 
 @dataclass(slots=True)
 class Stream:
-    """One stream: its document, how its last run went (moments in UTC), and the last run of all, wherever it was."""
+    """One stream: its document, how its last run went (moments in UTC), and the last run of all, wherever it was.
+
+    `facts` are what is known of it, `since` is from when on it is looked after here, and `totals` add up its runs.
+    """
 
     config: ConnectorConfig
+    since: datetime
     known: datetime | None = None
     began: datetime | None = None
     ended: datetime | None = None
     outcome: str = ""
     entries: int = 0
     error: str = ""
+    facts: Facts = field(default_factory=Facts)
+    totals: Totals = field(default_factory=Totals)
 
 
 @dataclass(slots=True)
@@ -63,22 +75,22 @@ class _Look:
     """Whether a stream is due, found out in the worker that has it in hand, with one read of the cache.
 
     `known` is the last run that this process knows of: where it is still the last one, the schedule's word counts.
-    Afterwards `last` is what was read, and `wait` for how long the stream is not due.
+    Afterwards `last` is what was read, and `wait` for how long the stream is not due. `facts` are what the cache has of
+    a stream that was run elsewhere.
     """
 
     known: datetime | None
     last: datetime | None = None
     wait: float = 0.0
+    facts: Facts | None = None
 
     def __call__(self, connector: BaseConnector) -> bool:
-        if type(connector).due is not BaseConnector.due:
+        kind = type(connector)
+        if kind.due is not BaseConnector.due or kind.last is not BaseConnector.last:
             self.wait = 0.0 if connector.due() else connector.frequency
             return self.wait <= 0
-        try:
-            self.last = connector.last
-        except NotFoundException:
-            return True
-        if self.last == self.known:
+        self.last, self.facts = last_run(connector, self.known)
+        if self.last is None or self.last == self.known:
             return True
         now = clock.now()
         if self.last > now:
@@ -169,6 +181,10 @@ class Supervisor:
         self._running: dict[StreamKey, Attempt] = {}
         self._next_patrol = 0.0
         self._lateness = _Lateness()
+        self._shortfalls = Shortfalls()
+        self._next_look = 0.0
+        self._problems = 0
+        self._started = clock.now()
         self._exit: int | None = None
 
     def run(self) -> int:
@@ -178,6 +194,7 @@ class Supervisor:
         ConfigurationException where a setting is wrong.
         """
         settings = self._settings
+        server = self._serve()
         logger.info(
             "Grove has started.",
             extra={
@@ -190,16 +207,29 @@ class Supervisor:
                 "secret": settings.secret or None,
                 "workers": settings.workers,
                 "config_refresh": settings.config_refresh,
+                "status": None if server is None else server.url,
             },
         )
-        self._load(clock.monotonic())
-        while self._exit is None:
-            now = clock.monotonic()
-            self._look_after(now)
-            message = self._mailbox.receive(max(0.0, self._next_moment() - clock.monotonic()))
-            if message is not None:
-                self._receive(message)
-        return self._end(self._exit)
+        try:
+            self._load(clock.monotonic())
+            while self._exit is None:
+                now = clock.monotonic()
+                self._look_after(now)
+                message = self._mailbox.receive(max(0.0, self._next_moment() - clock.monotonic()))
+                if message is not None:
+                    self._receive(message)
+            return self._end(self._exit)
+        finally:
+            if server is not None:
+                server.close()
+
+    def _serve(self) -> StatusServer | None:
+        """The status page, from now on, where GROVE_STATUS_ADDRESS says so."""
+        if not self._settings.status_address:
+            return None
+        server = StatusServer(self._settings.status_address, self.snapshot, self._mailbox.send)
+        server.start()
+        return server
 
     # --- one turn ---
 
@@ -213,6 +243,8 @@ class Supervisor:
                 moments.append(due)
             if self._running or self._lateness.told:
                 moments.append(self._next_patrol)
+            if self._next_look:
+                moments.append(self._next_look)
         return min(moments)
 
     def _look_after(self, now: float) -> None:
@@ -226,6 +258,8 @@ class Supervisor:
         if now >= self._next_patrol:
             self._next_patrol = now + PATROL
             self._patrol(workers, now)
+        if self._next_look and now >= self._next_look:
+            self._look_at_shortfalls(now)
 
     def _receive(self, message: object) -> None:
         now = clock.monotonic()
@@ -242,6 +276,8 @@ class Supervisor:
                 self._load_again = True
             else:
                 self._load(now)
+        elif isinstance(message, Ping):
+            message.heard.set()
         elif isinstance(message, Stop):
             logger.info("Stopping.", extra={"signal": message.name})
             self._exit = EXIT_OK
@@ -287,6 +323,25 @@ class Supervisor:
             stream.ended = clock.now()
             stream.began = stream.ended - timedelta(seconds=now - (attempt.began or now))
             stream.outcome, stream.entries, stream.error = attempt.outcome, attempt.entries, attempt.error
+        self._learn(stream, attempt)
+        if expects(stream.config):
+            self._shortfalls.look(key, self._view(key, stream, clock.now(), now).standing(clock.now()))
+
+    def _learn(self, stream: Stream, attempt: Attempt) -> None:
+        """What is known of the stream by now; a run that could not say so itself is added to what was known."""
+        look = attempt.due
+        if attempt.outcome == "not_due":
+            if isinstance(look, _Look) and look.facts is not None:
+                stream.facts = look.facts
+            return
+        counts = attempt.connector._counts if attempt.connector is not None else Counts()
+        stream.totals.add(attempt.outcome, counts)
+        if attempt.facts is not None:
+            stream.facts = attempt.facts
+        elif attempt.outcome != "locked" and stream.began is not None:
+            error = attempt.failure or attempt.error or None
+            history = History.after(stream.facts.history, stream.began, attempt.outcome, error, counts)
+            stream.facts = replace(stream.facts, history=history, holder="", expires=None)
 
     def _tell(self, attempt: Attempt, now: float) -> None:
         level = logging.DEBUG
@@ -313,9 +368,7 @@ class Supervisor:
             key: Any = attempt.key
             del self._running[key]
             attempt.outcome = "failed"
-            attempt.error = (
-                f"It made no progress for {attempt.config.run_timeout:g} seconds (`run_timeout`), and was given up."
-            )
+            attempt.error = given_up(attempt.config)
             self._note(key, attempt, now)
             self.schedule.failed(key, now, random.random())
             logger.error(
@@ -345,7 +398,7 @@ class Supervisor:
         self._loader.start({key: stream.config.name for key, stream in self.streams.items()})
 
     def _loaded(self, loaded: Loaded, now: float) -> None:
-        self._loading, self._load_failures = False, 0
+        self._loading, self._load_failures, self._problems = False, 0, loaded.problems
         self._next_load = now if self._load_again else now + self._settings.config_refresh
         first = self._workers is None
         if self._workers is None:
@@ -359,6 +412,8 @@ class Supervisor:
             self.streams[key].config = loaded.streams[key]
             self.schedule.change(key, loaded.streams[key].frequency, now)
         self._add(added, loaded, now)
+        expecting = any(expects(stream.config) for stream in self.streams.values())
+        self._next_look = now + LOOK_EVERY if expecting else 0.0
         due = self.schedule.next_due()
         logger.log(
             logging.INFO if first or added or changed or removed else logging.DEBUG,
@@ -388,9 +443,9 @@ class Supervisor:
         wall = clock.now()
         waits: dict[StreamKey, float] = {}
         for key in keys:
-            config, last = loaded.streams[key], loaded.last.get(key)
-            self.streams[key] = Stream(config, known=last)
-            waits[key] = remaining(last, config.frequency, wall)
+            config, facts = loaded.streams[key], loaded.facts.get(key, Facts())
+            self.streams[key] = Stream(config, wall, known=facts.last, facts=facts)
+            waits[key] = remaining(facts.last, config.frequency, wall)
         due = [key for key, wait in waits.items() if not wait]
         due.sort(key=lambda key: _due_since(self.streams[key], wall), reverse=True)
         offsets = spread([loaded.streams[key].frequency for key in due], self._settings.config_refresh)
@@ -400,6 +455,7 @@ class Supervisor:
 
     def _remove(self, key: StreamKey) -> None:
         del self.streams[key]
+        self._shortfalls.forget(key)
         self.schedule.remove(key)
         running = self._running.get(key)
         if running is not None:
@@ -423,6 +479,47 @@ class Supervisor:
             },
             exc_info=None if expected else message.error,
         )
+
+    # --- how the streams stand ---
+
+    def snapshot(self) -> Snapshot:
+        """All of it, at this moment; for any thread."""
+        wall, now = clock.now(), clock.monotonic()
+        workers = self._workers
+        return Snapshot.of(
+            wall,
+            [self._view(key, stream, wall, now) for key, stream in self.streams.copy().items()],
+            started=self._started,
+            waiting_for=self._waiting_for(),
+            workers=self._settings.workers,
+            busy=0 if workers is None else len(self._running),
+            hanging=0 if workers is None else workers.lost,
+            document_problems=self._problems,
+        )
+
+    def _view(self, key: StreamKey, stream: Stream, wall: datetime, now: float) -> View:
+        slot = self.schedule.find(key)
+        waiting = slot is not None and not slot.running
+        planned = wall + timedelta(seconds=max(0.0, slot.due - now)) if slot is not None and waiting else None
+        running, facts = key in self._running, stream.facts
+        if running:
+            facts = replace(facts, holder=owner().name, expires=None)
+        return View(stream.config, facts, stream.since, planned, running, stream.totals)
+
+    def _waiting_for(self) -> tuple[str, ...]:
+        if self._exit is not None:
+            return ("The process is ending.",)
+        if self._workers is None:
+            return ("The configuration is not loaded yet, or the cache or the output is not open.",)
+        return ()
+
+    def _look_at_shortfalls(self, now: float) -> None:
+        """Time alone can make a stream stale."""
+        wall = clock.now()
+        for key, stream in self.streams.items():
+            if expects(stream.config):
+                self._shortfalls.look(key, self._view(key, stream, wall, now).standing(wall))
+        self._next_look = now + LOOK_EVERY
 
     # --- the end ---
 

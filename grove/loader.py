@@ -6,33 +6,28 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from grove.caches import BaseCache, Key
-from grove.constants import CACHE_KEY_LAST
+from grove.caches import BaseCache
 from grove.exceptions import ConfigurationException, GroveException
-from grove.helpers import clock
+from grove.health.facts import Facts, keys_at, read
 from grove.models import ConnectorConfig
 from grove.recovery import recover_unconfigured
 from grove.runtime import DocumentSource, Handlers, Settings, keys_itself, state_key
 
-__all__ = ["Loaded", "Loader", "NotLoaded", "StreamKey", "last_runs", "stream_key", "unique"]
+__all__ = ["Loaded", "Loader", "NotLoaded", "StreamKey", "known_facts", "stream_key", "unique"]
 
 logger = logging.getLogger(__name__)
 
 StreamKey = tuple[str, ...]
 """What a stream's state is kept under: two documents with one key are one stream."""
 
-CHUNK = 100
-"""Last runs that are read from the cache at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Every stream there is, when those that are new ran last, and how many documents are unusable."""
+    """Every stream there is, what is known of those that are new, and how many documents are unusable."""
 
     streams: dict[StreamKey, ConnectorConfig]
-    last: dict[StreamKey, datetime] = field(default_factory=dict)
+    facts: dict[StreamKey, Facts] = field(default_factory=dict)
     problems: int = 0
 
 
@@ -107,7 +102,7 @@ class Loader:
             )
         self._refused = refused
         new = {key: config for key, config in streams.items() if key not in current}
-        return Loaded(streams, last_runs(handlers.cache, new), len(documents.problems))
+        return Loaded(streams, known_facts(handlers.cache, new), len(documents.problems))
 
 
 def stream_key(config: ConnectorConfig) -> StreamKey:
@@ -137,27 +132,16 @@ def unique(
     return found, refused
 
 
-def last_runs(cache: BaseCache, streams: Mapping[StreamKey, ConnectorConfig]) -> dict[StreamKey, datetime]:
-    """When those of `streams` ran last of which that is known; one whose state has keys of its own tells when it runs.
+def known_facts(cache: BaseCache, streams: Mapping[StreamKey, ConnectorConfig]) -> dict[StreamKey, Facts]:
+    """What the cache has of `streams`; of one whose state has keys of its own, its run will tell.
 
     Where the cache does not answer nothing is known: each stream's own run will say so.
     """
-    plain = [(key, config) for key, config in streams.items() if len(key) == 2]
-    found = {}
+    plain = [key for key in streams if len(key) == 2]
+    found: dict[StreamKey, Facts] = {}
     try:
-        for start in range(0, len(plain), CHUNK):
-            chunk = plain[start : start + CHUNK]
-            keys = [Key(f"{CACHE_KEY_LAST}.{key[0]}", key[1]) for key, _ in chunk]
-            for (key, _), text in zip(chunk, cache.read(keys), strict=True):
-                if text is not None:
-                    found[key] = text
+        for key, facts in zip(plain, read(cache, [keys_at(*key) for key in plain]), strict=True):
+            found[key] = facts
     except GroveException as err:
         logger.warning("The last runs could not be read from the cache.", extra={"exception": str(err)})
-    return {key: moment for key, text in found.items() if (moment := _moment(text)) is not None}
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return clock.parse_datestamp(text)
-    except ValueError:
-        return None
+    return found

@@ -31,6 +31,7 @@ from grove.constants import (
     ENV_GROVE_LOCK_DURATION,
     ENV_GROVE_OUTPUT_HANDLER,
     ENV_GROVE_SECRET_HANDLER,
+    ENV_GROVE_STATUS_ADDRESS,
     ENV_GROVE_WORKER_COUNT,
     PLUGIN_GROUP_CACHE,
     PLUGIN_GROUP_CONFIG,
@@ -65,6 +66,7 @@ class Settings:
     output: str = DEFAULT_OUTPUT_HANDLER
     config: str = DEFAULT_CONFIG_HANDLER
     secret: str = ""
+    status_address: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -77,6 +79,7 @@ class Settings:
             output=environment.get(ENV_GROVE_OUTPUT_HANDLER) or DEFAULT_OUTPUT_HANDLER,
             config=environment.get(ENV_GROVE_CONFIG_HANDLER) or DEFAULT_CONFIG_HANDLER,
             secret=environment.get(ENV_GROVE_SECRET_HANDLER) or "",
+            status_address=environment.get(ENV_GROVE_STATUS_ADDRESS, "").strip(),
         )
 
 

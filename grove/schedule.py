@@ -122,6 +122,10 @@ class Schedule(Generic[K]):
         else:
             slot.frequency, slot.failures, slot.wanted, slot.hurry = frequency, 0, True, True
 
+    def find(self, key: K) -> Slot | None:
+        """Where a stream stands; None where it is not planned. For any thread."""
+        return self._slots.get(key)
+
     def change(self, key: K, frequency: float, now: float) -> None:
         """The stream's document has changed. One that kept failing is tried at once: the change may be the cure."""
         slot = self._slots[key]

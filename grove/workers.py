@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from grove.connectors import BaseConnector
 from grove.constants import CACHE_KEY_LOCK
@@ -19,12 +20,15 @@ from grove.exceptions import (
     RateLimitException,
     StoppedError,
 )
+from grove.health.facts import Facts, key_of, of_connector, read
 from grove.helpers import clock
+from grove.history import note
 from grove.lease import CLOCK_MARGIN
 from grove.models import ConnectorConfig
 from grove.runtime import Handlers, is_due, prepare
+from grove.state import HISTORY
 
-__all__ = ["GRACE", "GRACE_UNLOCK", "OUTCOMES", "PATROL", "Attempt", "Workers"]
+__all__ = ["GRACE", "GRACE_UNLOCK", "OUTCOMES", "PATROL", "Attempt", "Workers", "given_up"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ class Attempt:
     entries: int = 0
     seconds: float = 0.0
     ran: datetime | None = None
+    facts: Facts | None = None
     until: datetime | None = None
     expires_in: float = 0.0
 
@@ -155,18 +160,18 @@ class Workers:
         other threads take the place of theirs.
         """
         with self._lock:
-            given_up = [attempt for attempt in attempts if attempt in self._active]
-            for attempt in given_up:
+            left = [attempt for attempt in attempts if attempt in self._active]
+            for attempt in left:
                 attempt.abandoned = True
                 attempt.stopping.set()
                 self._lost[attempt] = self._active.pop(attempt)
-        for _ in given_up if replace else ():
+        for _ in left if replace else ():
             self._start_thread()
-        helper = threading.Thread(target=_revoke, args=(given_up,), name="grove-unlock", daemon=True)
+        helper = threading.Thread(target=_revoke, args=(left, replace), name="grove-unlock", daemon=True)
         helper.start()
         if not replace:
             helper.join(GRACE_UNLOCK)
-        return given_up
+        return left
 
     def close(self) -> None:
         """Let the threads go that wait for work."""
@@ -195,6 +200,7 @@ class Workers:
             attempt.failure = err
         try:
             _conclude(attempt)
+            self._look_up(attempt)
         except Exception:
             logger.exception("The end of a run failed in a way that no one expected.", extra=attempt.about)
 
@@ -213,6 +219,21 @@ class Workers:
         connector.run()
         # A plug-in with a `run()` of its own says nothing, and has raised nothing.
         return connector.outcome or "succeeded"
+
+    def _look_up(self, attempt: Attempt) -> None:
+        """Find out how the stream stands, where its run cannot have kept that or said so itself."""
+        connector = attempt.connector
+        if attempt.outcome not in ("failed", "locked") or attempt.facts is not None or attempt.abandoned:
+            return
+        if connector is not None:
+            attempt.facts = of_connector(connector)
+            return
+        # There was no connector to keep it.
+        cache, failure = self._handlers.cache, attempt.failure or attempt.error
+        with contextlib.suppress(Exception):
+            place = key_of(attempt.config, cache)
+            note(cache, place(HISTORY), clock.now() - timedelta(seconds=attempt.seconds), failure)
+            attempt.facts = next(read(cache, [place]))
 
     def _hold(self, attempt: Attempt, connector: BaseConnector) -> bool:
         """Whether anybody still waits for it: it may have been given up while it fetched its secrets, say."""
@@ -237,6 +258,8 @@ def _conclude(attempt: Attempt) -> None:
     if connector is not None and attempt.outcome in ("succeeded", "failed"):
         # As it was written: in whole seconds.
         attempt.ran = connector._started.replace(microsecond=0)
+    if connector is not None and connector.history is not None:
+        attempt.facts = Facts(connector.history, connector._reached, attempt.ran)
     if isinstance(err, RateLimitException) and err.until is not None and err.until.tzinfo is not None:
         attempt.until = err.until
 
@@ -272,14 +295,28 @@ def _expires_in(connector: BaseConnector | None) -> float:
     return max(0.0, seconds + (CLOCK_MARGIN if cache.SCOPE == "shared" else 0.0))
 
 
-def _revoke(attempts: list[Attempt]) -> None:
+def given_up(config: ConnectorConfig) -> str:
+    """Why a run that hangs has failed."""
+    return f"It made no progress for {config.run_timeout:g} seconds (`run_timeout`), and was given up."
+
+
+def _revoke(attempts: list[Attempt], hanging: bool) -> None:
+    """Take their streams from `attempts`, and keep that, where they were `hanging`."""
     for attempt in attempts:
         if attempt.connector is None:
             continue
         try:
             attempt.connector.abandon()
+            if hanging:
+                _note_hanging(attempt, attempt.connector)
         except Exception as err:
             logger.warning(
                 "A lease could not be given back; it expires by itself.",
                 extra={**attempt.about, "exception": str(err)},
             )
+
+
+def _note_hanging(attempt: Attempt, connector: BaseConnector) -> None:
+    place = key_of(attempt.config, connector._cache)
+    with contextlib.suppress(GroveException):
+        note(connector._cache, place(HISTORY), connector._started, given_up(attempt.config))

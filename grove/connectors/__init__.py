@@ -136,6 +136,7 @@ class BaseConnector:
         self.outcome = ""
         self.failure: BaseException | None = None
         self.history: History | None = None
+        self._reached: str | None = None
         self._counts = Counts()
         self._abandoned = False
         self._started = clock.now()
@@ -214,7 +215,7 @@ class BaseConnector:
         """The stream was never held: keep that for those who look after it, where that can be."""
         self.failure = err
         with contextlib.suppress(Exception):
-            self.history = note(self._cache, Key(self.cache_key(HISTORY), self.operation), self._started, err)
+            note(self._cache, Key(self.cache_key(HISTORY), self.operation), self._started, err)
 
     @abstractmethod
     def collect(self) -> None:
@@ -248,7 +249,7 @@ class BaseConnector:
             changes[CACHE_KEY_LAST] = clock.datestamp(self._started)
         try:
             run.end(changes)
-            self.history = history
+            self.history, self._reached = history, run.state.get(CACHE_KEY_POINTER)
         except GroveException as err:
             self.logger.warning("The lease could not be given back.", extra={"exception": str(err)})
         except Exception:

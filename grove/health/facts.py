@@ -19,7 +19,7 @@ from grove.outputs import BaseOutput
 from grove.runtime import construct, keys_itself, state_key
 from grove.state import HISTORY, LEASE
 
-__all__ = ["Facts", "KeyOf", "key_of", "keys_at", "of_connector", "read"]
+__all__ = ["Facts", "KeyOf", "key_of", "keys_at", "last_run", "of_connector", "read"]
 
 KINDS = (HISTORY, CACHE_KEY_POINTER, CACHE_KEY_LAST, CACHE_KEY_LOCK, LEASE)
 
@@ -79,6 +79,17 @@ def of_connector(connector: BaseConnector) -> Facts | None:
     except GroveException:
         return None
     return found
+
+
+def last_run(connector: BaseConnector, known: datetime | None) -> tuple[datetime | None, Facts | None]:
+    """When a connector's stream ran last, and the facts of one that has run elsewhere since `known`: in one read.
+
+    Errors are the cache's.
+    """
+    cache, place = connector._cache, _keys_of(connector)
+    values = cache.read([place(kind) for kind in KINDS])
+    last = _moment(values[KINDS.index(CACHE_KEY_LAST)], clock.parse_datestamp)
+    return last, None if last == known else _facts(cache, *values)
 
 
 def read(cache: BaseCache, streams: Sequence[KeyOf]) -> Iterator[Facts]:

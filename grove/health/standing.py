@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,8 +44,8 @@ _INTEGER, _INSTANT = 1, 2
 class Standing:
     """One stream at one moment; `problems` say what is wrong with it, in words. Moments are in UTC.
 
-    `newest` is the time of its newest entry, as far as its pointer is one. `shortfalls` names the expectations that
-    it falls short of. `next_run` is None where nobody has planned it.
+    `newest` is the time of its newest entry, as far as its pointer is one. `shortfalls` has the expectations that
+    it falls short of, by field, in words. `next_run` is None where nobody has planned it.
     """
 
     config: ConnectorConfig
@@ -52,7 +53,7 @@ class Standing:
     now: datetime
     state: str
     problems: tuple[str, ...]
-    shortfalls: tuple[str, ...]
+    shortfalls: Mapping[str, str]
     newest: datetime | None
     next_run: datetime | None
 
@@ -145,7 +146,7 @@ def judge(
     failing = bool(facts.damage) or (history is not None and history.failures > 0)
     last = facts.last if history is None else history.ended
     idle = 0.0 if last is None else (now - last).total_seconds()
-    held = running or bool(facts.holder)
+    held = running or (bool(facts.holder) and (facts.expires is None or facts.expires > now))
     overdue = not held and idle > config.frequency + max(OVERDUE, MOST_BACKOFF * config.frequency)
     problems = [redact(facts.damage)] if facts.damage else []
     if failing and history is not None and not facts.damage:
@@ -164,7 +165,7 @@ def judge(
         state = "running"
     else:
         state = "new" if last is None else "ok"
-    return Standing(config, facts, now, state, tuple(problems), tuple(shortfalls), newest, next_run)
+    return Standing(config, facts, now, state, tuple(problems), shortfalls, newest, next_run)
 
 
 def _shortfalls(
