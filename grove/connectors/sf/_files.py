@@ -27,9 +27,11 @@ csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
 class Place:
     """Which files are done: their ids, with the moments at which they were generated.
 
-    Of the file in hand, `current`, the first `saved` rows are done.
+    Of the file in hand, `current`, the first `saved` rows are done. `begin` is the moment from which on there were
+    events to collect before any file was done.
     """
 
+    begin: int
     done: dict[str, int] = field(default_factory=dict)
     current: str = ""
     saved: int = 0
@@ -39,17 +41,19 @@ class Place:
         """The place that `encode` wrote; ValueError where it is none."""
         try:
             found = json.loads(text)
-            return cls({str(name): int(moment) for name, moment in found["done"].items()}, *found["current"])
+            done = {str(name): int(moment) for name, moment in found["done"].items()}
+            return cls(int(found["begin"]), done, *found["current"])
         except (TypeError, KeyError, AttributeError) as err:
             raise ValueError(f"{text[:100]!r} is no place among files") from err
 
     def encode(self) -> str:
         """The stored form: compact JSON."""
-        return json.dumps({"done": self.done, "current": [self.current, self.saved]}, separators=(",", ":"))
+        stored = {"begin": self.begin, "done": self.done, "current": [self.current, self.saved]}
+        return json.dumps(stored, separators=(",", ":"))
 
     @property
     def since(self) -> int | None:
-        """The moment from which on there may be files that are not done; None before the first was."""
+        """The moment from which on files may have been generated that are not done; None before the first was."""
         return max(self.done.values()) - _LATE if self.done else None
 
     def rows_of(self, name: str) -> int:
@@ -102,14 +106,18 @@ def batches(found: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
+    begun: list[bytes] = []
+    size = 0
     mark = "\ufeff"
     for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > _LONGEST_LINE:
+        whole, end, rest = piece.rpartition(b"\n")
+        if end:
+            for line in b"".join((*begun, whole)).split(b"\n"):
+                yield line.decode("utf-8", "replace").removeprefix(mark) + "\n"
+                mark = ""
+            begun, size = [], 0
+        begun.append(rest)
+        size += len(rest)
+        if size > _LONGEST_LINE:
             raise RequestFailedException(f"A line of a file is longer than {_LONGEST_LINE:,} bytes.")
-        for line in lines:
-            yield line.decode("utf-8", "replace").removeprefix(mark) + "\n"
-            mark = ""
-    if rest:
-        yield rest.decode("utf-8", "replace").removeprefix(mark)
+    yield b"".join(begun).decode("utf-8", "replace").removeprefix(mark)

@@ -59,18 +59,24 @@ class Connector(_api.SalesforceConnector):
         source = self.source()
         client = self.client(source, max_response_bytes=_LARGEST_FILE)
         now = times.nanoseconds(clock.now())
-        place = Place.decode(self.cursor) if self.cursor else Place()
+        place = self._place(source, now)
         since, floor = place.since, None
         self._dated = "LogDate" if since is None else "CreatedDate"
         if since is None:
-            pointer = self._since(source, now)
-            assert pointer is not None
-            since = pointer - pointer % (DAY * times.SECOND)
-            # The pointer of an earlier deployment. One of all types is not the place in the files of each.
-            floor = pointer if self.operation != "all" and not self.cursor else None
+            since = place.begin - place.begin % (DAY * times.SECOND)
+            # The pointer of an earlier deployment: one of all types is not the place in the files of each.
+            floor = place.begin if self.operation != "all" else None
         for file in self._files(source, client, (since, now)):
             if file["Id"] not in place.done:
                 self._save_file(client, file, place, floor)
+
+    def _place(self, source: Source, now: int) -> Place:
+        """Where the stream stands: after the files that are done, or at its pointer."""
+        if self.cursor:
+            return Place.decode(self.cursor)
+        begin = self._since(source, now)
+        assert begin is not None, "files are asked for from a moment on"
+        return Place(begin)
 
     def _files(self, source: Source, client: Client, span: times.Span) -> list[dict[str, Any]]:
         """The files of a span, the first generated first."""
