@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -105,6 +106,32 @@ def test_the_first_run_asks_from_its_span_on_and_later_ones_from_the_pointer(str
     assert since == ["2026-11-17T12:00:00.000Z", "2026-11-17T12:00:00.000Z", "2026-11-20T00:00:02.000Z"]
     assert {query["until"] for _, query, _ in api.asked} == {"2026-11-24T11:59:00.000Z"}
     assert ids(streams) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind_of_paging", ["offset", "page"])
+def test_what_is_asked_for_is_the_same_for_all_pages(
+    streams: Streams, serve: Any, monkeypatch: pytest.MonkeyPatch, kind_of_paging: str
+) -> None:
+    entries = [entry(number) for number in range(7)]
+
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        # Time goes on, and with each page that is saved the pointer does.
+        now = NOW + timedelta(minutes=len(api.asked))
+        monkeypatch.setattr(clock, "now", lambda: now)
+        found = [made for made in entries if made["at"] >= query["since"]]
+        start = int(query["offset"]) if "offset" in query else 2 * (int(query["page"]) - 1)
+        return found[start : start + 2]
+
+    api = serve(answer)
+    kind = stream(
+        api, params={"since": "{since}", "until": "{until}"}, gather=1, paging={"type": kind_of_paging, "size": 2}
+    )
+    for _ in range(2):
+        begun = len(api.asked)
+        assert run(streams, kind).outcome == "succeeded"
+        assert len({(query["since"], query["until"]) for _, query, _ in api.asked[begun:]}) == 1
+        assert ids(streams) == list(range(len(entries)))
+        entries += [entry(number) for number in range(7, 12)]
 
 
 def test_a_document_s_lookback_and_the_declared_one(streams: Streams, serve: Any) -> None:

@@ -1,4 +1,4 @@
-"""Credentials that change while streams run: replaced refresh tokens, and secrets that were rotated in their store."""
+"""R19, credentials that change while streams run: replaced refresh tokens, and secrets that were rotated in their store."""
 
 from __future__ import annotations
 
