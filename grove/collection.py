@@ -199,8 +199,8 @@ class Collection:
         if self.poison is not None:
             raise PoisonedRunError(
                 f"Stream {self.state.stream}: an earlier page of this run failed "
-                f"({type(self.poison).__name__}), so nothing after it can be saved. The next run starts from "
-                "the last page that was."
+                f"({type(self.poison).__name__}: {self.poison}), so nothing after it can be saved. The next run starts "
+                "from the last page that was."
             ) from self.poison
 
     # --- where the stream stands ---

@@ -55,7 +55,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean {', '.join(map(repr, near))}?"
     if 0 < len(known) <= 10:
-        return f" There are {', '.join(map(repr, known))}."
+        return f" Known are {', '.join(map(repr, known))}."
     return ""
 
 

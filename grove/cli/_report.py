@@ -10,7 +10,7 @@ from grove import _core
 from grove.cli._rehearsal import Nowhere
 from grove.cli._terminal import Progress, span, styled, table
 from grove.connectors import QUARANTINE, BaseConnector
-from grove.exceptions import GroveException
+from grove.exceptions import AccessException, GroveException
 from grove.models import OutputStream
 from grove.oneshot import Report
 from grove.workers import Attempt
@@ -71,6 +71,7 @@ def facts(attempt: Attempt, limit: int | None = None, nowhere: Nowhere | None = 
         "seconds": round(attempt.seconds, 3),
         "limit_reached": limit is not None and attempt.outcome == "stopped" and attempt.entries >= limit,
         "error": attempt.error or None,
+        "next": _next(attempt),
     }
     if nowhere is None:
         found["pointer"] = None if connector is None else _pointer(connector)
@@ -83,6 +84,18 @@ def facts(attempt: Attempt, limit: int | None = None, nowhere: Nowhere | None = 
             path: _core.PointerPath = connector._pointer_path()
             found["first_pointer"], found["last_pointer"] = path.pointers([tally.first, tally.last])
     return found
+
+
+def _next(attempt: Attempt) -> str | None:
+    """The command to type after a failure."""
+    if attempt.outcome != "failed":
+        return None
+    if attempt.misconfigured:
+        return "grove validate"
+    failures = (attempt.failure, getattr(attempt.failure, "__cause__", None))
+    # What is not the source's fault lies in the cache, the output or the secrets.
+    own = any(isinstance(failure, AccessException) for failure in failures)
+    return "grove doctor" if own else f"grove check {attempt.config.name}"
 
 
 def _pointer(connector: BaseConnector) -> str | None:
@@ -133,9 +146,9 @@ def _notes(streams: Sequence[dict[str, Any]]) -> list[str]:
             notes.append(f"{name}: is being collected by another process.")
         if stream["quarantined"]:
             notes.append(f"{name}: {stream['quarantined']:,} entries were set aside in `{QUARANTINE}`.")
-    failed = [stream["name"] for stream in streams if stream["outcome"] == "failed"]
-    if failed:
-        notes.append(f"Next: grove check {failed[0]}")
+    # What is wrong with documents is told apart.
+    commands = dict.fromkeys(stream["next"] for stream in streams if stream["next"] not in (None, "grove validate"))
+    notes += [f"Next: {command}" for command in commands]
     waiting = [stream["name"] for stream in streams if stream["outcome"] == "not_due"]
     if waiting:
         notes.append(f"{len(waiting):,} not due yet. To collect one now: grove run {waiting[0]}")

@@ -157,7 +157,7 @@ class _Examination:
             yield Finding("configuration", "ok", f"{_count(streams, 'document')} from {self._settings.config}")
 
     def _plugins(self) -> Iterator[Finding]:
-        """Whether the handlers can be imported: a missing extra is named by the error. Documents name the other plugins."""
+        """Whether the handlers can be imported: a missing extra is named by the error."""
         if self._settings is None:
             return
         settings = self._settings

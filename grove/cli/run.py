@@ -111,6 +111,10 @@ def _collect(wanted: _Wanted, context: dict[str, str], mailbox: Mailbox) -> int:
                 "streams": streams,
             }
         )
-    elif streams and (wanted.dry_run or sys.stderr.isatty()):
-        show(streams, sys.stdout if wanted.dry_run else sys.stderr)
+    elif wanted.dry_run or sys.stderr.isatty():
+        out = sys.stdout if wanted.dry_run else sys.stderr
+        if streams:
+            show(streams, out)
+        if report.problems or not streams:
+            out.write("Next: grove validate\n" if report.problems else "Next: grove init\n")
     return report.exit_code

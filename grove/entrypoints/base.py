@@ -45,7 +45,7 @@ def _fail(message: str, err: Exception, code: int, debug: bool) -> int:
     text = str(err) if isinstance(err, GroveException) else f"{type(err).__name__}: {err}"
     # A person reads sentences, a log collector reads JSON.
     if sys.stderr.isatty() and not debug:
-        sys.stderr.write(redact(f"grove: {message}\n{text}\n"))
+        sys.stderr.write(redact(f"grove: {message}\n{text}\nNext: grove doctor\n"))
     else:
         logger.critical(message, extra={"exception": text}, exc_info=err if debug else None)
     return code

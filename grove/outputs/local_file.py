@@ -1,6 +1,7 @@
 """Gzip files below a directory: each appears whole, once, and never in place of another."""
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -83,6 +84,8 @@ class Handler(BaseOutput):
                 f"{ENV_PREFIX}PATH is {self.config.path!r}, which is not a directory. "
                 "Create it, or set the variable to the directory in which objects are to be written."
             )
+        if os.statvfs(self._root).f_flag & os.ST_RDONLY:
+            raise files.disk_error(OSError(errno.EROFS, os.strerror(errno.EROFS)), self._root)
         if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
             raise AccessException(
                 f"{ENV_PREFIX}PATH is {self._root!r}, where user id {os.geteuid()} may not read and write. "

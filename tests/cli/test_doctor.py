@@ -130,7 +130,7 @@ def test_plugins_that_cannot_be_loaded(shell: Shell) -> None:
     shell.plugin("needy", "import module_that_is_not_there", "outputs")
     shell.document("beat", processors=[{"name": "x", "processor": "split_paths"}])
     found = diagnosis(shell, GROVE_OUTPUT_HANDLER="needy", GROVE_SECRET_HANDLER="environ")
-    missing, misspelt = (message for _, message, _ in found["plugins"])
+    misspelt, missing = (message for _, message, _ in found["plugins"])
     assert "it needs the package 'module_that_is_not_there'" in missing
     assert "Did you mean 'environment'" in misspelt
     # What a document names wrongly is the document's fault.

@@ -1,6 +1,9 @@
 """`grove run`: names, rehearsals and limits, what a pipe and a terminal get to see, and what goes wrong in it."""
 
+import ctypes
 import json
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,8 @@ import pytest
 from grove.testing.practice import PracticeAPI
 from grove.testing.practice_faults import rate_limited, status
 from tests.cli.shell import Shell
+
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def state_of(shell: Shell) -> dict[str, str]:
@@ -46,7 +51,7 @@ def test_what_is_named_is_collected_whether_it_is_due_or_not(shell: Shell) -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("prctice", "Did you mean 'practice'?"), ("zzz", "There are 'other', 'practice'.")]
+    ("name", "hint"), [("prctice", "Did you mean 'practice'?"), ("zzz", "Known are 'other', 'practice'.")]
 )
 def test_an_unknown_name_is_wrong_usage(shell: Shell, name: str, hint: str) -> None:
     shell.document("practice")
@@ -168,6 +173,7 @@ def test_the_report_for_programs(shell: Shell, api: PracticeAPI) -> None:
         "entries": 100,
         "quarantined": 0,
         "limit_reached": False,
+        "next": "grove check practice",
         "pointer": api.offered[99]["at"],
     }
 
@@ -235,3 +241,141 @@ def test_debug_shows_everything(shell: Shell) -> None:
 def test_bare_grove_is_run(shell: Shell, tmp_path: Path) -> None:
     shell.document("beat")
     assert shell.terminal().plain.splitlines()[1].split()[:3] == ["beat", "succeeded", "1"]
+
+
+# --- the likely mistakes: what happened, where, and what to do next ---
+
+
+@pytest.fixture
+def small(shell: Shell) -> Iterator[Callable[[int], Path]]:
+    """Makes a file system of so many bytes; read-only where that is none."""
+    root = shell.root / "small"
+
+    def mount(size: int) -> Path:
+        root.mkdir()
+        flags, options = (0, f"size={size},mode=700") if size else (1, "mode=700")
+        if LIBC.mount(b"tmpfs", os.fsencode(root), b"tmpfs", flags, options.encode()):
+            pytest.skip(f"no file system can be mounted here: {os.strerror(ctypes.get_errno())}")
+        return root
+
+    yield mount
+    LIBC.umount2(os.fsencode(root), 2)
+
+
+def explained(shell: Shell, code: int, *said: str, **environment: str) -> str:
+    """What a terminal shows of a `grove run` that fails: it has to say all of this, and nothing of a traceback."""
+    done = shell.terminal("run", **environment)
+    text = " ".join(done.plain.split())
+    assert done.code == code, text
+    for part in said:
+        assert part in text
+    assert "Traceback" not in text
+    assert "defect" not in text
+    return text
+
+
+def test_no_directory_of_documents(shell: Shell) -> None:
+    del shell.environment["GROVE_CONFIG_LOCAL_FILE_PATH"]
+    explained(
+        shell, 78, "GROVE_CONFIG_LOCAL_FILE_PATH", "Set GROVE_CONFIG_LOCAL_FILE_PATH to the", "Next: grove doctor"
+    )
+
+
+def test_no_documents(shell: Shell) -> None:
+    explained(shell, 0, "no enabled configuration document was found", "Next: grove init")
+
+
+def test_a_broken_document(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    (shell.root / "conf" / "broken.json").write_text('{"name": ')
+    explained(shell, 78, f"{shell.root}/conf/broken.json:1:10:", "practice succeeded 250", "Next: grove validate")
+
+
+def test_an_unreachable_output(shell: Shell, api: PracticeAPI, unused_port: int) -> None:
+    shell.collects(api)
+    explained(
+        shell,
+        1,
+        f"127.0.0.1:{unused_port}/logs did not accept a page",
+        "connection refused",
+        "See whether it is in order; the next run sends the page again.",
+        "Next: grove doctor",
+        GROVE_OUTPUT_HANDLER="remote_http",
+        GROVE_OUTPUT_REMOTE_HTTP_URL=f"http://127.0.0.1:{unused_port}/logs",
+        GROVE_OUTPUT_REMOTE_HTTP_RETRIES="1",
+    )
+
+
+def test_an_output_directory_that_is_not_there(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    explained(shell, 78, "'/nowhere', which is not a directory. Create it", GROVE_OUTPUT_LOCAL_FILE_PATH="/nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can give a directory to somebody else")
+def test_a_foreign_cache(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    assert shell.run("run").code == 0
+    os.chown(shell.root / "state", 12345, 12345)
+    explained(shell, 1, f"{shell.root}/state belongs to another user. Use one of your own.", "Next: grove doctor")
+
+
+def test_a_stream_that_is_collected_elsewhere(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api)
+    api.fault(1, rate_limited(30))
+    running = shell.start("run")
+    try:
+        while not api.requests:
+            assert running.poll() is None
+        explained(shell, 75, "practice locked", "practice: is being collected by another process.")
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@pytest.mark.parametrize("variable", ["GROVE_OUTPUT_LOCAL_FILE_PATH", "GROVE_CACHE_LOCAL_LMDB_PATH"])
+def test_a_read_only_disk(shell: Shell, api: PracticeAPI, small: Callable[[int], Path], variable: str) -> None:
+    shell.collects(api)
+    root = small(0)
+    place = root if "OUTPUT" in variable else root / "state"
+    explained(
+        shell,
+        1,
+        f"{place} cannot be written: the file system is read-only; mount it writable.",
+        "Next: grove doctor",
+        **{variable: str(place)},
+    )
+
+
+@pytest.mark.parametrize("variable", ["GROVE_OUTPUT_LOCAL_FILE_PATH", "GROVE_CACHE_LOCAL_LMDB_PATH"])
+def test_a_full_disk(shell: Shell, small: Callable[[int], Path], variable: str) -> None:
+    with PracticeAPI(3_000) as api:
+        shell.collects(api, gather=1)
+        root = small(40_960)
+        place = root if "OUTPUT" in variable else root / "state"
+        explained(
+            shell,
+            1,
+            "cannot be written: the disk is full (",
+            "free some space, and collection goes on where it stands.",
+            "Next: grove doctor",
+            **{variable: str(place)},
+        )
+
+
+def test_missing_secrets(shell: Shell, api: PracticeAPI) -> None:
+    shell.collects(api, key="", secrets={"key": "PRACTICE_KEY"})
+    explained(shell, 78, "GROVE_SECRET_HANDLER is not set. Set it to the store that holds them", "Next: grove validate")
+    explained(shell, 1, "PRACTICE_KEY", "Next: grove", GROVE_SECRET_HANDLER="environment")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("GROVE_CACHE_HANDLER", "lmdb", "There is no plugin called 'lmdb' in grove.caches. Did you mean 'local_lmdb'?"),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL is 'LOUD'; use DEBUG, INFO, WARNING, ERROR or CRITICAL."),
+        ("GROVE_WORKER_COUNT", "0", "GROVE_WORKER_COUNT is '0'; it has to be a whole number above 0."),
+    ],
+)
+def test_wrong_settings(shell: Shell, variable: str, value: str, said: str) -> None:
+    shell.document("beat")
+    explained(shell, 78, said, "Next: grove doctor", **{variable: value})
