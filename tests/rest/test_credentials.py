@@ -1,4 +1,4 @@
-"""R19, credentials that change while streams run: replaced refresh tokens, and secrets that were rotated in their store."""
+"""R19, credentials that change while streams run: refresh tokens that are replaced, secrets rotated in their store."""
 
 from __future__ import annotations
 
