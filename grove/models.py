@@ -149,21 +149,45 @@ class ConnectorConfig(_Document):
     AttributeError. `frequency`, `lookback` and `run_timeout` are seconds.
     """
 
-    name: str = Field(min_length=1)
-    identity: str = Field(min_length=1)
-    connector: str = Field(min_length=1)
-    key: str = Field(default="", repr=False)
-    disabled: bool = False
-    interpolate: bool = False
-    secrets: dict[str, str] = Field(default_factory=dict, repr=False)
-    encoding: dict[str, str] = Field(default_factory=dict)
-    operation: str = DEFAULT_OPERATION
-    frequency: int = Field(default=DEFAULT_CONFIG_FREQUENCY, gt=0)
-    lookback: float = Field(default=0, ge=0, allow_inf_nan=False)
-    run_timeout: float = Field(default=DEFAULT_RUN_TIMEOUT, gt=0, allow_inf_nan=False)
-    expect: Expectation = Field(default_factory=Expectation)
-    processors: list[ProcessorConfig] = Field(default_factory=list)
-    outputs: dict[str, OutputStream] = Field(default_factory=_default_outputs)
+    name: str = Field(min_length=1, description="What you call this stream.")
+    identity: str = Field(
+        min_length=1, description="Whose logs: the tenant, organisation or account, as the connector wants it."
+    )
+    connector: str = Field(min_length=1, description="Which source.")
+    key: str = Field(default="", repr=False, description="The credential; better through `secrets`.")
+    disabled: bool = Field(default=False, description="Leave this document out.")
+    interpolate: bool = Field(
+        default=False, description="Put variables of the environment in the place of ${VAR} and ${VAR:-default}."
+    )
+    secrets: dict[str, str] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Fields, and where what belongs there is found: for each run anew.",
+    )
+    encoding: dict[str, str] = Field(default_factory=dict, description="Fields that are decoded before use: base64.")
+    operation: str = Field(default=DEFAULT_OPERATION, description="Which kind of log, where a source has several.")
+    frequency: int = Field(default=DEFAULT_CONFIG_FREQUENCY, gt=0, description="Seconds between two runs.")
+    lookback: float = Field(
+        default=0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds to ask for again before the pointer, for entries that arrive late.",
+    )
+    run_timeout: float = Field(
+        default=DEFAULT_RUN_TIMEOUT,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds without progress after which a run is given up.",
+    )
+    expect: Expectation = Field(
+        default_factory=Expectation, description="What the stream is to bring; one that falls short is stale."
+    )
+    processors: list[ProcessorConfig] = Field(
+        default_factory=list, description="What to do to entries on the way to `processed` outputs."
+    )
+    outputs: dict[str, OutputStream] = Field(
+        default_factory=_default_outputs, description="Where in the output each stream of entries goes."
+    )
 
     # Whether another document has the same connector, identity and operation.
     _has_namesakes: bool = PrivateAttr(default=False)

@@ -21,6 +21,7 @@ _COMMANDS = {
     "plugins": ("grove.cli.plugins:plugins", "List every plugin that is installed, with its settings."),
     "doctor": ("grove.cli.doctor:doctor", "Look at this machine and at the set-up, and say what is wrong."),
     "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
+    "schema": ("grove.cli.schema:schema", "Print what a document may say, for editors that complete and check it."),
     "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
     "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),
     "verify": ("grove.cli.verify:verify", "Prove that nothing was removed from an archive, altered or added."),

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from grove.configs import _checks, _documents
+from grove.configs._checks import declarations, is_built_in
 from grove.configs._documents import Document, Path, UnreadableError
 from grove.configs._problems import Problem
 from grove.models import ConnectorConfig
 
-__all__ = ["BaseConfig", "Path", "Problem", "problem_of"]
+__all__ = ["BaseConfig", "Path", "Problem", "declarations", "is_built_in", "problem_of"]
 
 
 @dataclass(slots=True)

@@ -163,7 +163,7 @@ class _Check:
             also = kind.template_names(value) if hasattr(kind, "template_names") else set()
             self._unknown_fields(value, fields | also)
         if hasattr(kind, "credentials"):
-            self._credentials(value, set(secrets), kind)
+            self._credentials(value, set(secrets), models[0], kind.credentials(value))
 
     def _unknown_fields(self, value: Mapping[str, Any], fields: set[str]) -> None:
         for field in value:
@@ -185,9 +185,14 @@ class _Check:
                         (of, field),
                     )
 
-    def _credentials(self, value: Mapping[str, Any], later: set[str], kind: Any) -> None:
-        choices = [sorted(names) for names in kind.credentials(value)]
-        given = {field for field, found in value.items() if found not in (None, "")} | later
+    def _credentials(
+        self, value: Mapping[str, Any], later: set[str], model: type[BaseModel], needed: list[set[str]]
+    ) -> None:
+        """Warn where none of the sets of fields that are `needed` is there as a whole."""
+        defaults = {name for name, field in model.model_fields.items() if not field.is_required() and field.default}
+        given = {field for field, found in value.items() if found not in (None, "")} | later | defaults
+        # What is no field, the connector works out for itself.
+        choices = [sorted(names & (model.model_fields.keys() | value.keys())) for names in needed]
         if not choices or any(given.issuperset(names) for names in choices):
             return
         wanted = ", or ".join(" and ".join(f"`{name}`" for name in names) for names in choices)
