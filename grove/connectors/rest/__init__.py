@@ -494,7 +494,7 @@ class RestConnector(BaseConnector):
             return None
         names = [attribute_name(field) for field in self.configuration.secrets]
         if all(getattr(fresh, name, None) == getattr(self.configuration, name, None) for name in names):
-            self.logger.warning(
+            self.logger.info(
                 "The source refuses the credentials, and the secret store has no others.",
                 extra={"event": "auth_failed", "fields": sorted(self.configuration.secrets)},
             )
