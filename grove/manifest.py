@@ -33,6 +33,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import orjson
 from blake3 import blake3
 
 from grove.exceptions import DataFormatException
@@ -117,13 +118,21 @@ class Line(NamedTuple):
         if ending != f',"hash":"{digest}"}}'.encode():
             raise DataFormatException("it does not have the hash that it ends in")
         try:
-            found = json.loads(body)
+            found = _loads(body)
             known = found.pop("format")
             if known == FORMAT:
                 return cls(**found), digest
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise DataFormatException("it is no line of a manifest") from err
         raise DataFormatException(f"it has the format {known!r}, and this version of Grove knows {FORMAT}")
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        # A pointer with a lone surrogate.
+        return json.loads(text)
 
 
 def _quoted(text: str | None) -> str:

@@ -10,7 +10,7 @@ from grove.caches import BaseCache
 from grove.exceptions import NotFoundException
 from grove.verify.archive import Archive, open_archive
 from grove.verify.chains import Manifests, known_chains
-from grove.verify.objects import judge_objects
+from grove.verify.objects import Digests, judge_objects
 from grove.verify.report import Finding, Report
 
 __all__ = ["Archive", "Finding", "Report", "open_archive", "verify"]
@@ -26,23 +26,23 @@ def verify(archive: Archive, cache: BaseCache | None = None, manifests: Archive 
     source = manifests or archive
     # In this order nothing that is delivered meanwhile looks wrong: a line is there before its object is.
     before = known_chains(cache) if cache is not None else {}
-    names = archive.objects()
-    found = Manifests(report)
-    for name, content in source.manifests():
-        found.read(name, content)
-    if not found.chains and not before:
-        raise NotFoundException(
-            f"There is no manifest in {source.name}. Name the directory or bucket that Grove writes to, not one below "
-            "it; manifests are kept where the output's setting MANIFEST is true."
-        )
-    if cache is not None:
-        homes = source.homes()
-        found.take_tails(before.values(), homes)
-        found.judge_ends(before, known_chains(cache), homes)
-    else:
-        report.open_ends = sorted(found.chains)
-    found.judge()
+    with Digests(archive, archive.objects()) as digests:
+        found = Manifests(report)
+        for name, content in source.manifests():
+            found.read(name, content)
+        if not found.chains and not before:
+            raise NotFoundException(
+                f"There is no manifest in {source.name}. Name the directory or bucket that Grove writes to, not one "
+                "below it; manifests are kept where the output's setting MANIFEST is true."
+            )
+        if cache is not None:
+            homes = source.homes()
+            found.take_tails(before.values(), homes)
+            found.judge_ends(before, known_chains(cache), homes)
+        else:
+            report.open_ends = sorted(found.chains)
+        found.judge()
+        judge_objects(report, archive, found, digests)
     report.chains = len(found.chains)
     report.lines = sum(len(chain.lines) for chain in found.chains.values())
-    judge_objects(report, archive, found, names)
     return report

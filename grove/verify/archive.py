@@ -19,6 +19,12 @@ from grove.manifest import FOLDER, SUFFIX
 __all__ = ["Archive", "Bucket", "Directory", "open_archive"]
 
 BUFFER = 1024 * 1024
+"""Bytes that are read at once."""
+
+NO_FILE = "no file"
+"""In place of the hash of what is no regular file."""
+
+_OBJECT = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Archive(Protocol):
@@ -31,8 +37,8 @@ class Archive(Protocol):
     def homes(self) -> set[str]:
         """What chains call this place (`manifest_home` of the output that writes to it)."""
 
-    def objects(self) -> dict[str, int]:
-        """Everything that lies there for readers, and its size in bytes."""
+    def objects(self) -> list[str]:
+        """Everything that lies there for readers."""
 
     def manifests(self) -> Iterator[tuple[str, bytes]]:
         """The names and contents of the manifests."""
@@ -61,11 +67,11 @@ class Directory:
         except FileNotFoundError:
             return set()
 
-    def objects(self) -> dict[str, int]:
-        """Every entry that is no directory, but for hidden ones: those are of temporary files and manifests."""
-        return {path: size for path, size in self._walk("") if not path.startswith(".")}
+    def objects(self) -> list[str]:
+        """Every entry that is no directory, but for hidden ones: those are temporary files."""
+        return list(self._walk(""))
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, int]]:
+    def _walk(self, folder: str) -> Iterator[str]:
         folders = [folder]
         while folders:
             folder = folders.pop()
@@ -76,13 +82,13 @@ class Directory:
                         if path != FOLDER:
                             folders.append(path)
                     elif not entry.name.startswith("."):
-                        yield path, entry.stat(follow_symlinks=False).st_size
+                        yield path
 
     def manifests(self) -> Iterator[tuple[str, bytes]]:
         """The files in the folder of manifests."""
         if not os.path.isdir(os.path.join(self.name, FOLDER)):
             return
-        for path, _ in sorted(self._walk(FOLDER)):
+        for path in sorted(self._walk(FOLDER)):
             if path.endswith(SUFFIX):
                 with self._reading(path), open(os.path.join(self.name, path), "rb") as file:
                     content = file.read()
@@ -90,31 +96,31 @@ class Directory:
 
     def digest(self, name: str) -> str:
         """Read with a buffer for each thread, and hashed while the interpreter is free."""
-        path = os.path.join(self.name, name)
+        path = f"{self.name}/{name}"
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            handle = os.open(path, _OBJECT)
         except (FileNotFoundError, NotADirectoryError) as err:
             raise NotFoundException(f"{path} is not there.") from err
         except OSError as err:
             if err.errno in (errno.ELOOP, errno.ENXIO):
-                return "not a file"
+                return NO_FILE
             raise _unreadable(path, err) from err
         try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                return "not a file"
-            return self._hash(handle)
+            status = os.fstat(handle)
+            return self._hash(handle, status.st_size) if stat.S_ISREG(status.st_mode) else NO_FILE
         except OSError as err:
             raise _unreadable(path, err) from err
         finally:
             os.close(handle)
 
-    def _hash(self, handle: int) -> str:
-        buffer: memoryview | None = getattr(self._buffers, "buffer", None)
-        if buffer is None:
-            buffer = self._buffers.buffer = memoryview(bytearray(BUFFER))
+    def _hash(self, handle: int, size: int) -> str:
+        buffers: list[memoryview] | None = getattr(self._buffers, "list", None)
+        if buffers is None:
+            buffers = self._buffers.list = [memoryview(bytearray(BUFFER))]
         hasher = blake3()
-        while count := os.readv(handle, [buffer]):
-            hasher.update(buffer[:count])
+        while size > 0 and (count := os.readv(handle, buffers)):
+            hasher.update(buffers[0][:count])
+            size -= count
         return str(hasher.hexdigest())
 
     def is_waiting(self, name: str, digest: str, last: bool) -> bool:
@@ -161,23 +167,23 @@ class Bucket:
         """The bucket, where all of it is looked at."""
         return set() if self._prefix else {self._bucket}
 
-    def objects(self) -> dict[str, int]:
+    def objects(self) -> list[str]:
         """Every object but the manifests."""
-        return {name: size for name, size in self._list("") if not name.startswith(f"{FOLDER}/")}
+        return [name for name in self._list("") if not name.startswith(f"{FOLDER}/")]
 
-    def _list(self, below: str) -> Iterator[tuple[str, int]]:
+    def _list(self, below: str) -> Iterator[str]:
         marker: dict[str, str] = {}
         while True:
             page = self._call("list_objects_v2", Prefix=f"{self._prefix}{below}", **marker)
             for found in page.get("Contents", ()):
-                yield found["Key"].removeprefix(self._prefix), found["Size"]
+                yield found["Key"].removeprefix(self._prefix)
             if not page.get("IsTruncated"):
                 return
             marker = {"ContinuationToken": page["NextContinuationToken"]}
 
     def manifests(self) -> Iterator[tuple[str, bytes]]:
         """The objects in the folder of manifests, fetched one after the other."""
-        for name, _ in self._list(f"{FOLDER}/"):
+        for name in self._list(f"{FOLDER}/"):
             if name.endswith(SUFFIX):
                 yield name, self._call("get_object", Key=f"{self._prefix}{name}")["Body"].read()
 

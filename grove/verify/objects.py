@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Self
 
 from grove.exceptions import NotFoundException
 from grove.manifest import Line
@@ -13,7 +14,7 @@ from grove.verify.archive import Archive
 from grove.verify.chains import Manifests, Stream
 from grove.verify.report import Report
 
-__all__ = ["judge_objects"]
+__all__ = ["Digests", "judge_objects"]
 
 BATCH = 32
 """Objects that a thread takes at a time."""
@@ -24,18 +25,58 @@ _NAME = re.compile(
 )
 
 
-def judge_objects(report: Report, archive: Archive, manifests: Manifests, names: Iterable[str]) -> None:
-    """Compare every object that has a line with it, and find what has none among `names`."""
+class Digests:
+    """The hashes of objects, worked out by as many threads as are good for the archive while others read manifests.
+
+    A context manager: on leaving it, what has not begun is not done any more.
+    """
+
+    def __init__(self, archive: Archive, names: Iterable[str]) -> None:
+        self._archive = archive
+        # One folder after the other, as they lie on the disk.
+        ordered = sorted(names)
+        self._threads = ThreadPoolExecutor(archive.workers)
+        self._batches = [
+            self._threads.submit(self._read, ordered[start : start + BATCH]) for start in range(0, len(ordered), BATCH)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+    def _read(self, names: list[str]) -> dict[str, str | None]:
+        return {name: self._digest(name) for name in names}
+
+    def _digest(self, name: str) -> str | None:
+        try:
+            return self._archive.digest(name)
+        except NotFoundException:
+            return None
+
+    def of(self, names: Iterable[str]) -> dict[str, str | None]:
+        """The hash of every object that was given, and of `names`; None for what is not there."""
+        found: dict[str, str | None] = {}
+        for batch in self._batches:
+            found.update(batch.result())
+        # What was delivered since; and what was removed.
+        found.update((name, self._digest(name)) for name in names if name not in found)
+        return found
+
+
+def judge_objects(report: Report, archive: Archive, manifests: Manifests, digests: Digests) -> None:
+    """Compare every object that has a line with it, and find what has none. AccessException: one cannot be read."""
     lines = manifests.objects
-    digests = dict(_digests(archive, lines))
-    strangers = {name: digest for name, digest in _digests(archive, set(names) - lines.keys()) if digest}
+    there = digests.of(lines)
+    strangers = {name: digest for name, digest in there.items() if digest is not None and name not in lines}
     contents = {line.blake3: name for name, line in lines.items()}
     last = {chain.id: chain.sequence for chain in manifests.chains.values()}
     places = defaultdict(list)
     for name, digest in sorted(strangers.items()):
         places[digest].append(name)
     for name, line in sorted(lines.items()):
-        found = digests[name]
+        found = there[name]
         if found is None:
             if archive.is_waiting(name, line.blake3, line.sequence == last[line.chain]):
                 report.waiting.append(name)
@@ -70,11 +111,8 @@ def _judge_strangers(report: Report, manifests: Manifests, strangers: dict[str, 
         if name in manifests.doubted:
             continue
         stream, time = _origin(name)
-        if stream in gaps:
-            uncovered = any(first <= time <= last for first, last in gaps[stream])
-        else:
-            uncovered = "" < time < began
-        if uncovered:
+        spans = gaps.get(stream)
+        if any(first <= time <= last for first, last in spans) if spans is not None else "" < time < began:
             report.uncovered.append(name)
         else:
             copy = f" It is a copy of {contents[digest]}." if digest in contents else ""
@@ -87,27 +125,3 @@ def _origin(name: str) -> tuple[Stream, str]:
     if found is None:
         return ("", "", ""), ""
     return (found["connector"], found["identity"], found["operation"]), found["time"]
-
-
-def _digests(archive: Archive, names: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """The hash of each object, None where it is not there; read by as many threads as are good for the archive."""
-
-    def read(batch: list[str]) -> list[tuple[str, str | None]]:
-        return [(name, _digest(archive, name)) for name in batch]
-
-    # One folder after the other, as they lie on the disk.
-    ordered = sorted(names)
-    batches = [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
-    if len(batches) < 2:
-        yield from (found for batch in batches for found in read(batch))
-        return
-    with ThreadPoolExecutor(archive.workers) as threads:
-        for batch in threads.map(read, batches):
-            yield from batch
-
-
-def _digest(archive: Archive, name: str) -> str | None:
-    try:
-        return archive.digest(name)
-    except NotFoundException:
-        return None

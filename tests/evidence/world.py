@@ -130,8 +130,8 @@ class StoreArchive:
     def homes(self) -> set[str]:
         return {"bucket"}
 
-    def objects(self) -> dict[str, int]:
-        return {name: len(data) for name, data in self._found.items() if not name.startswith(FOLDER)}
+    def objects(self) -> list[str]:
+        return [name for name in self._found if not name.startswith(FOLDER)]
 
     def manifests(self) -> Iterator[tuple[str, bytes]]:
         return ((name, data) for name, data in sorted(self._found.items()) if name.startswith(FOLDER))
