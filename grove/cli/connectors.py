@@ -30,7 +30,7 @@ def connectors() -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON array.")
 def list_connectors(as_json: bool) -> int:
     """List every connector that is installed."""
-    found = [(name, _summary(name)) for name in sorted(plugin.available(PLUGIN_GROUP_CONNECTOR))]
+    found = summaries()
     if as_json:
         click.echo(json.dumps([{"name": name, "summary": summary} for name, summary in found], indent=2))
         return 0
@@ -75,6 +75,11 @@ def _echo_fields(fields: list[dict[str, Any]], indent: str) -> None:
         if field["description"]:
             text = textwrap.fill(field["description"], _WIDTH - len(indent) - 4)
             click.echo(textwrap.indent(text, f"{indent}    "))
+
+
+def summaries() -> list[tuple[str, str]]:
+    """Every connector that is installed, by name, and in a sentence what it collects."""
+    return [(name, _summary(name)) for name in sorted(plugin.available(PLUGIN_GROUP_CONNECTOR))]
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -171,9 +176,21 @@ def _plain(value: Any) -> Any:
 
 def _nature(field: dict[str, Any]) -> str:
     schema = field["schema"]
-    kind = " | ".join(map(str, schema["enum"])) if "enum" in schema else str(schema.get("type", "any"))
-    kind = str(schema["const"]) if "const" in schema else kind
+    kind = _kind(schema)
     return f"{kind}, required" if field["required"] else f"{kind}, default {json.dumps(field['default'])}"
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    """Which values a JSON schema allows; null is said by the default."""
+    if "const" in schema:
+        return str(schema["const"])
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        return " | ".join(_kind(part) for part in schema["anyOf"] if part.get("type") != "null")
+    if schema.get("type") == "array" and schema.get("items"):
+        return f"list of {_kind(schema['items'])}"
+    return str(schema.get("type", "object" if schema.keys() & {"$ref", "oneOf"} else "any"))
 
 
 def _document(name: str, kind: type[BaseConnector], fields: list[dict[str, Any]]) -> dict[str, Any]:

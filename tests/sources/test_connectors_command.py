@@ -51,6 +51,13 @@ def test_what_a_source_needs_is_said(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_whose_logs_they_are_tells_streams_apart(name: str) -> None:
+    kind = plugin.load_class(name, PLUGIN_GROUP_CONNECTOR)
+    wheres = {"fqdn", "domain", "subdomain", "scope", "object_type", "account", "table_name"}
+    assert {field["name"] for field in describe(name)["fields"]} & wheres <= set(kind.STREAM_FIELDS)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_document_to_start_from_is_one(name: str) -> None:
     document = describe(name)["document"]
     config = ConnectorConfig(**document)

@@ -100,6 +100,23 @@ def test_a_pointer_without_a_cursor_is_asked_for_again(stream: Stream, vendor: U
 
 
 @of_usage
+@pytest.mark.parametrize("kept", ["pointer", "cursor"])
+def test_a_gap_of_years_begins_where_google_still_has_reports(
+    stream: Stream, vendor: UsageVendor, kept: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    connector = stream.connector()
+    connector.pointer = "2024-01-01"
+    if kept == "cursor":
+        connector.save([], cursor="2024-01-02")
+        connector.unlock()
+    vendor.too_late = Answered({"usageReports": []})  # type: ignore[misc]
+    stream.run(patience=1)
+    assert vendor.asked[0].path.endswith("2026-05-28")
+    assert "gap_detected" in {getattr(record, "event", None) for record in caplog.records}
+    assert stream.delivered() == list(range(vendor.first))
+
+
+@of_usage
 @pytest.mark.parametrize(
     ("fields", "path"),
     [

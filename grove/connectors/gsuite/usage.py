@@ -20,6 +20,7 @@ _PLACES = {
 }
 
 _DAY = DAY * times.SECOND
+_KEPT = 180 * _DAY
 
 
 class _NotFinalError(Exception):
@@ -69,6 +70,7 @@ class Connector(RestConnector):
         empty_statuses=(400,),
         rate_limit=_api.RATE_LIMIT,
         time_format="date",
+        retention=_KEPT / times.SECOND,
     )
 
     def variables(self) -> dict[str, Any]:
@@ -86,8 +88,8 @@ class Connector(RestConnector):
         now = times.nanoseconds(clock.now())
         # Google's days are those of UTC-8 all year round.
         today = _midnight(now - int((self._delay(source) + 8 * HOUR) * times.SECOND))
-        start = times.moment_of(self.cursor) if self.cursor else self._since(source, now)
-        for day in range(_midnight(start or today), today + 1, _DAY):
+        start = max(self._next_day(source, now), today - _KEPT)
+        for day in range(start, today + 1, _DAY):
             self._waits = day > today - self.fields.patience * _DAY
             asked = source if self._waits else source.model_copy(update={"empty_statuses": ()})
             try:
@@ -95,6 +97,11 @@ class Connector(RestConnector):
             except _NotFinalError as err:
                 self.logger.info("A day is not final yet.", extra={"event": "not_final", "exception": str(err)})
                 return
+
+    def _next_day(self, source: Source, now: int) -> int:
+        since = self._since(source, now)
+        cursor = times.moment_of(self.cursor) if self.cursor else None
+        return _midnight(cursor or since or now)
 
     _waits = False
 

@@ -11,6 +11,7 @@ from grove.connectors.rest import (
     RestConnector,
     Source,
 )
+from grove.connectors.rest.fields import HostName
 
 
 class Connector(RestConnector):
@@ -23,6 +24,7 @@ class Connector(RestConnector):
     CONNECTOR = "launchdarkly_audit_records"
     POINTER_PATH = "date"
     LOG_ORDER = REVERSE_CHRONOLOGICAL
+    STREAM_FIELDS = ("fqdn",)
 
     class Configuration(RestConnector.Configuration):
         """The fields of a configuration document."""
@@ -30,9 +32,8 @@ class Connector(RestConnector):
         verbose: bool = Field(
             False, strict=True, description="Whether to ask for what each change was, before and after."
         )
-        fqdn: str = Field(
+        fqdn: HostName = Field(
             "app.launchdarkly.com",
-            pattern=r"^[A-Za-z0-9.-]+(:\d+)?$",
             description="The host of the API: app.launchdarkly.com, app.eu.launchdarkly.com or app.launchdarkly.us.",
         )
 

@@ -7,6 +7,7 @@ https://developer.okta.com/docs/reference/core-okta-api/#pagination
 from pydantic import Field
 
 from grove.connectors.rest import HeaderAuth, RateLimited, RestConnector
+from grove.connectors.rest.fields import DomainName
 
 AUTH = HeaderAuth(value="SSWS {key}")
 
@@ -21,8 +22,7 @@ class OktaConnector(RestConnector):
     class Configuration(RestConnector.Configuration):
         """`identity` is the organisation's name in its address, `key` an API token of a read-only administrator."""
 
-        domain: str = Field(
+        domain: DomainName = Field(
             "okta.com",
-            pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$",
             description="Where the organisation lives: okta.com, okta-emea.com or oktapreview.com, without its name.",
         )

@@ -11,6 +11,7 @@ class OnePasswordConnector(RestConnector):
     """Fields that every stream of 1Password has."""
 
     LOG_ORDER = CHRONOLOGICAL
+    STREAM_FIELDS = ("domain",)
     POINTER_PATH = "timestamp"
 
     class Configuration(RestConnector.Configuration):

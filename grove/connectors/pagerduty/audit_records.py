@@ -18,6 +18,7 @@ class Connector(RestConnector):
     CONNECTOR = "pagerduty_audit_records"
     POINTER_PATH = "execution_time"
     LOG_ORDER = REVERSE_CHRONOLOGICAL
+    STREAM_FIELDS = ("fqdn",)
 
     class Configuration(RestConnector.Configuration):
         """The fields of a configuration document."""

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from grove.connectors.rest import REVERSE_CHRONOLOGICAL, HeaderAuth, RateLimited, RestConnector, Source, Token
+from grove.connectors.rest.fields import HostName
 
 
 class Connector(RestConnector):
@@ -20,9 +21,7 @@ class Connector(RestConnector):
     class Configuration(RestConnector.Configuration):
         """The fields of a configuration document."""
 
-        fqdn: str = Field(
-            "quay.io", pattern=r"^[A-Za-z0-9.-]+(:\d+)?$", description="The host of the registry; it may be your own."
-        )
+        fqdn: HostName = Field("quay.io", description="The host of the registry; it may be your own.")
 
     SOURCE = Source(
         url="https://{+fqdn}/api/v1/organization/{identity}/logs",

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from grove.connectors.rest import DAY, REVERSE_CHRONOLOGICAL, HeaderAuth, RateLimited, RestConnector, Source, Token
+from grove.connectors.rest.fields import HostName
 
 
 class Connector(RestConnector):
@@ -15,13 +16,13 @@ class Connector(RestConnector):
     CONNECTOR = "tfc_audit_trails"
     POINTER_PATH = "timestamp"
     LOG_ORDER = REVERSE_CHRONOLOGICAL
+    STREAM_FIELDS = ("fqdn",)
 
     class Configuration(RestConnector.Configuration):
         """The fields of a configuration document."""
 
-        fqdn: str = Field(
+        fqdn: HostName = Field(
             "app.terraform.io",
-            pattern=r"^[A-Za-z0-9.-]+(:\d+)?$",
             description="The host of the API, such as app.eu.terraform.io.",
         )
 

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from grove.connectors.rest import REVERSE_CHRONOLOGICAL, HeaderAuth, RateLimited, RestConnector, Source, Token
+from grove.connectors.rest.fields import DomainName
 
 
 class Connector(RestConnector):
@@ -20,9 +21,8 @@ class Connector(RestConnector):
     class Configuration(RestConnector.Configuration):
         """The fields of a configuration document."""
 
-        domain: str = Field(
+        domain: DomainName = Field(
             "tines.com",
-            pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$",
             description="Where the tenant lives, without its name.",
         )
 
