@@ -207,6 +207,11 @@ def decode_chains(text: str) -> dict[str, Chain]:
     return found
 
 
+def has_tail(text: str) -> bool:
+    """Whether lines follow in what `encode_chains` wrote, which may not be in their place yet."""
+    return bool(text.partition("\n")[2])
+
+
 # --- a run ---
 
 

@@ -12,8 +12,9 @@ from collections.abc import Container
 from grove.caches import BaseCache, Key
 from grove.collection import Collection, Stream
 from grove.exceptions import ConcurrencyException, GroveException, NotImplementedException
+from grove.manifest import has_tail
 from grove.outputs import BaseOutput
-from grove.state import PENDING
+from grove.state import MANIFEST, PENDING
 
 __all__ = ["recover_unconfigured"]
 
@@ -29,13 +30,18 @@ def recover_unconfigured(
     """
     try:
         found = [key for key, _ in cache.scan(f"{PENDING}.")]
+        found += [
+            key._replace(pk=key.pk.replace(MANIFEST, PENDING, 1))
+            for key, text in cache.scan(f"{MANIFEST}.")
+            if has_tail(text)
+        ]
     except NotImplementedException:
         return 0
     except GroveException as err:
         logger.warning("The cache could not be searched for unfinished deliveries.", extra={"exception": str(err)})
         return 0
     done = 0
-    for key in found:
+    for key in dict.fromkeys(found):
         reference = key.pk.removeprefix(f"{PENDING}.")
         if (reference, key.sk) not in configured:
             done += _finish(cache, output, key, reference, lock_duration)

@@ -36,7 +36,9 @@ class Place:
         cache.setup()
         return cache
 
-    def collect(self, entries: int, *, manifest: bool = True, identity: str = "corp", **fields: Any) -> Any:
+    def collect(
+        self, entries: int, *, manifest: bool = True, identity: str = "corp", script: Any = None, **fields: Any
+    ) -> Any:
         """One run, after which `entries` entries are there; small pages, raw and processed."""
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", str(self.out))
@@ -45,6 +47,7 @@ class Place:
         output.setup()
         made = Oldest(document(outputs=BOTH, identity=identity, **fields), CONTEXT, cache=self.cache(), output=output)
         made._processors = [Halves()]  # type: ignore[list-item]
+        made.script = script
         made.source = Source(page_size=3)
         made.source.arrive([1] * entries)
         made.run()
