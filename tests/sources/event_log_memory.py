@@ -1,7 +1,7 @@
 """A large event log file, made while it is sent, and a collection in a process of its own that says what that took.
 
-`python -m tests.sources.event_log_memory URL` collects what is at URL, with the environment's cache and output. It prints
-how many entries it delivered, and by how many KiB its memory grew.
+`python -m tests.sources.event_log_memory URL` collects what is at URL, with the environment's cache and output; it
+prints how many entries it delivered, and by how many KiB its memory grew.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def entries(rows: Sequence[Sequence[str | None]], columns: Sequence[dict[str, An
             {name: None if value is None else read(value) for (name, read), value in zip(readers, row, strict=True)}
             for row in rows
         ]
-    except (ValueError, OverflowError, TypeError) as err:
+    except (ValueError, TypeError, OverflowError, AttributeError) as err:
         # Not chained: the error would show the value.
         reason = type(err).__name__
     raise RequestFailedException(f"Snowflake sent a row that does not fit its columns ({reason}).")
