@@ -8,11 +8,9 @@ from typing import Any
 
 import click
 
-from grove.caches import BaseCache
+from grove.cli._session import open_cache
 from grove.cli._terminal import json_option, mark, print_json, span
-from grove.constants import PLUGIN_GROUP_CACHE
-from grove.exceptions import AccessException, ConfigurationException, GroveException, NotFoundException
-from grove.helpers import plugin
+from grove.exceptions import ConfigurationException, GroveException, NotFoundException
 from grove.runtime import Settings
 from grove.verify import Report, open_archive
 from grove.verify import verify as compare
@@ -51,7 +49,7 @@ def verify(place: str, use_cache: bool, manifests: str | None, as_json: bool) ->
     except ConfigurationException as err:
         raise click.UsageError(str(err)) from err
     try:
-        cache = _cache() if use_cache else None
+        cache = open_cache(Settings.read()) if use_cache else None
     except ConfigurationException as err:
         click.echo(f"grove verify: {err}", err=True)
         return 78
@@ -59,7 +57,7 @@ def verify(place: str, use_cache: bool, manifests: str | None, as_json: bool) ->
         report = compare(archive, cache, lines)
     except NotFoundException as err:
         raise click.UsageError(str(err)) from err
-    except (AccessException, GroveException) as err:
+    except GroveException as err:
         click.echo(f"grove verify: {err}", err=True)
         return 1
     if as_json:
@@ -67,12 +65,6 @@ def verify(place: str, use_cache: bool, manifests: str | None, as_json: bool) ->
     else:
         _show(report, with_cache=use_cache, seconds=time.monotonic() - started)
     return 1 if report.findings else 0
-
-
-def _cache() -> BaseCache:
-    cache: BaseCache = plugin.load_handler(Settings.read().cache, PLUGIN_GROUP_CACHE)
-    cache.setup()
-    return cache
 
 
 def _document(report: Report, *, with_cache: bool) -> dict[str, Any]:

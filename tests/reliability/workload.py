@@ -44,7 +44,8 @@ def collect(moments: int, newest_first: bool, page_size: int = 4) -> Any:
 
 def visible(root: Path) -> Iterator[Path]:
     for path in (root / "out").rglob("*"):
-        if path.is_file() and not path.name.startswith("."):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+        if path.is_file() and not hidden:
             yield path
 
 
