@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 from blake3 import blake3
 
 from grove.caches import Key
+from grove.constants import CACHE_KEY_LAST, CACHE_KEY_LOCK
 from grove.exceptions import CorruptStateError
 from grove.helpers import files
 
@@ -28,10 +29,13 @@ TEMP = ".new"
 
 _RESTORE = "Restore it from a backup, or delete it to start its stream again."
 
-# What `safe_component` makes, and the longest name that a file can have.
+# What `safe_component` makes, how that ends where it had to cut, and the longest name that a file can have.
 _OURS = re.compile(r"(?:[A-Za-z0-9._-]|%[0-9A-F]{2})*(?:~[0-9a-f]{32})?|%")
 _CUT = re.compile(r"~[0-9a-f]{32}\Z")
 _NAME_LIMIT = 255
+
+# What an older deployment may have left empty without losing anything: it writes these all the time, in place.
+_EXPENDABLE = (f"{CACHE_KEY_LOCK}.", f"{CACHE_KEY_LAST}.")
 
 
 class Values:
@@ -48,7 +52,7 @@ class Values:
         for path in (self._path(key), self._older_path(key)):
             if path is not None:
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    return _load(path)
+                    return _load(path, key)
         return None
 
     def write(self, key: Key, value: str | None) -> None:
@@ -64,8 +68,9 @@ class Values:
     def scan(self, prefix: str) -> Iterator[tuple[Key, str]]:
         """Every key whose pk starts with `prefix`, and its value. Keys too long for a file name are left out."""
         for path, key in self._files(prefix):
-            if key is not None:
-                yield key, _load(path)
+            value = None if key is None else _load(path, key)
+            if key is not None and value is not None:
+                yield key, value
 
     def unlisted(self) -> Iterator[Path]:
         """The files that `scan` leaves out."""
@@ -126,7 +131,8 @@ def _remove(path: Path) -> None:
         raise files.disk_error(err, path) from err
 
 
-def _load(path: Path) -> str:
+def _load(path: Path, key: Key) -> str | None:
+    """The value of `key` in the file `path`; None where an older deployment has died over one that nobody needs."""
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -134,6 +140,8 @@ def _load(path: Path) -> str:
     except OSError as err:
         raise files.disk_error(err, path) from err
     if not data:
+        if key.pk.startswith(_EXPENDABLE):
+            return None
         raise CorruptStateError(f"The cache file {path} is empty. {_RESTORE}")
     if _signature(path) not in (None, hash_of(data)):
         raise CorruptStateError(

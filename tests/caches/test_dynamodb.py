@@ -1,7 +1,6 @@
 """The DynamoDB cache, against moto made as strict as AWS: the contract, stored forms, what is too big, faults."""
 
 import contextlib
-import functools
 import json
 import threading
 import traceback
@@ -26,9 +25,9 @@ from grove.exceptions import (
 from grove.helpers import aws, clock
 from grove.testing.cache_contract import CacheContract, Link
 from tests.servers import Server, free_port
+from tests.tables import CREDENTIALS, REGION, plain_client, table
 from tests.tcp_proxy import FAULTS, RESET_AFTER, RESET_BEFORE, Proxy
 
-REGION = "eu-central-1"
 REFERENCE = "example_one.06dc0fd3c08a2bc6a33f5460da9fea10"
 POINTER = Key(f"pointer.{REFERENCE}", "all")
 EPOCH = Key(f"epoch.{REFERENCE}", "all")
@@ -40,9 +39,8 @@ PERMISSIONS = {"GetItem", "TransactGetItems", "TransactWriteItems", "UpdateItem"
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Credentials of nobody."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "no-secret")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
@@ -63,31 +61,8 @@ def forget_clients() -> None:
     aws._clients.clear()
 
 
-@functools.cache
-def raw(port: int) -> Any:
-    """A plain client, as an operator or an older deployment has one."""
-    session = boto3.session.Session(aws_access_key_id="AKIAEXAMPLE", aws_secret_access_key="no-secret")
-    return session.client("dynamodb", region_name=REGION, endpoint_url=f"http://127.0.0.1:{port}")
-
-
 def table_of(tmp_path: Path) -> str:
     return blake3(str(tmp_path).encode()).hexdigest(8)
-
-
-@contextlib.contextmanager
-def table(port: int, name: str) -> Iterator[None]:
-    """A table as a deployment has made it for Grove. Gone afterwards: moto's transactions copy all there are."""
-    keys = {"pk": "HASH", "sk": "RANGE"}
-    raw(port).create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    try:
-        yield
-    finally:
-        raw(port).delete_table(TableName=name)
 
 
 def make_cache(tmp_path: Path, port: int, **settings: Any) -> Handler:
@@ -138,13 +113,13 @@ def link(port: int, monkeypatch: pytest.MonkeyPatch, no_clients: None) -> Iterat
 
 def stored(tmp_path: Path, port: int) -> list[dict[str, Any]]:
     """Every item of the table, in order."""
-    pages = raw(port).get_paginator("scan").paginate(TableName=table_of(tmp_path), ConsistentRead=True)
+    pages = plain_client(port).get_paginator("scan").paginate(TableName=table_of(tmp_path), ConsistentRead=True)
     found = [item for page in pages for item in page["Items"]]
     return sorted(found, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
 
 def put(tmp_path: Path, port: int, item: dict[str, Any]) -> None:
-    raw(port).put_item(TableName=table_of(tmp_path), Item=item)
+    plain_client(port).put_item(TableName=table_of(tmp_path), Item=item)
 
 
 def internal(tmp_path: Path, port: int) -> list[str]:
@@ -168,7 +143,7 @@ def test_an_older_deployment_s_table_goes_on(cache: Handler, tmp_path: Path, por
         "pointer": "2024-02-29T23:59:59Z",
         "deduplication": '["d41d8cd98f00b204e9800998ecf8427e"]',
     }.items():
-        raw(port).update_item(
+        plain_client(port).update_item(
             TableName=table_of(tmp_path),
             Key={"pk": {"S": f"{kind}.{REFERENCE}"}, "sk": {"S": "all"}},
             UpdateExpression="SET #d = :d",
@@ -298,7 +273,7 @@ def test_a_big_value_that_is_damaged_is_an_error(cache: Handler, tmp_path: Path,
     if harm == "changed":
         put(tmp_path, port, {**place, "content": {"B": b"something else"}})
     else:
-        raw(port).delete_item(TableName=table_of(tmp_path), Key=place)
+        plain_client(port).delete_item(TableName=table_of(tmp_path), Key=place)
     with pytest.raises(CorruptStateError, match=BOUNDARY.pk):
         cache.get(*BOUNDARY)
 
@@ -800,7 +775,7 @@ def test_without_the_table_it_is_a_matter_of_settings(tmp_path: Path, port: int)
 
 
 def test_a_table_with_other_keys_is_a_matter_of_settings(tmp_path: Path, port: int) -> None:
-    raw(port).create_table(
+    plain_client(port).create_table(
         TableName=f"{table_of(tmp_path)}-other",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import boto3
 import pytest
 
 from grove.caches import BaseCache
@@ -18,18 +17,14 @@ from grove.constants import PLUGIN_GROUP_CACHE, PLUGIN_GROUP_CONNECTOR
 from grove.helpers import plugin
 from grove.testing.practice import TOKEN, PracticeAPI, Report, read_delivered
 from tests.distributions import offer
+from tests.tables import CREDENTIALS, REGION
 
 __all__ = ["AWS", "HOSTS", "ORDERS", "PAGE", "Hosts"]
 
 HOSTS = ("one", "two")
 PAGE = 10
 LONG_AGO = "2001-01-01T00:00:00.000000Z"
-AWS = {
-    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "no-secret",
-    "AWS_REGION": "eu-central-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+AWS = {**CREDENTIALS, "AWS_REGION": REGION}
 
 # Nobody waits for a service that the test has cut off, and the clocks of two hosts that are one do not differ much.
 BEFORE = "from grove import lease; from grove.helpers import aws; aws.ATTEMPTS = 1; lease.CLOCK_MARGIN = 1.0"
@@ -64,7 +59,7 @@ class Hosts:
     """Two hosts that collect `apis` (by their order), each into a directory of its own, by way of one cache.
 
     `name` is the cache's, `server` its port, and `links` the ports by which the hosts reach it. `root` is an empty
-    directory, whose name no other test has.
+    directory, whose name no other test has, and that of a table in DynamoDB.
     """
 
     def __init__(
@@ -95,8 +90,6 @@ class Hosts:
         }
         for host in HOSTS:
             (root / host).mkdir()
-        if name == "aws_dynamodb":
-            _make_table(server, root.name)
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in cache_settings(name, server, root.name).items():
                 patch.setenv(variable, value)
@@ -190,16 +183,3 @@ def cache_settings(name: str, port: int, own: str) -> dict[str, str]:
         return {**common, **address, "GROVE_CACHE_REDIS_PREFIX": own}
     place = {"GROVE_CACHE_AWS_DYNAMODB_URL": f"http://127.0.0.1:{port}", "GROVE_CACHE_AWS_DYNAMODB_TABLE": own}
     return {**common, **AWS, **place}
-
-
-def _make_table(port: int, name: str) -> None:
-    keys = {"pk": "HASH", "sk": "RANGE"}
-    session = boto3.session.Session(AWS["AWS_ACCESS_KEY_ID"], AWS["AWS_SECRET_ACCESS_KEY"])
-    client = session.client("dynamodb", region_name=AWS["AWS_REGION"], endpoint_url=f"http://127.0.0.1:{port}")
-    client.create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in keys.items()],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    client.close()

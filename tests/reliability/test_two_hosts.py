@@ -19,6 +19,7 @@ import pytest
 from grove.testing.practice import PracticeAPI
 from tests.reliability.hosts import AWS, HOSTS, ORDERS, PAGE, Hosts
 from tests.servers import Server, make_redis_server, running
+from tests.tables import table
 from tests.tcp_proxy import RESET_AFTER, RESET_BEFORE, Proxy
 
 PATIENCE = 120.0
@@ -44,6 +45,8 @@ def hosts(
     for variable, value in AWS.items():
         monkeypatch.setenv(variable, value)
     with contextlib.ExitStack() as stack:
+        if name == "aws_dynamodb":
+            stack.enter_context(table(server.port, tmp_path.name))
 
         def make(*orders: str, links: tuple[int, ...] = ()) -> Hosts:
             apis = {order: stack.enter_context(PracticeAPI(150, order=order, page_size=PAGE)) for order in orders}
