@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from grove.caches import BaseCache, Batch, Key, local_file, local_lmdb
 from grove.caches._lmdb_opening import DATA
+from grove.cli._session import LockedElsewhere, session
 from grove.cli._terminal import json_option, print_json, table
 from grove.constants import CACHE_KEY_LOCK, CACHE_KEY_POINTER, ENV_GROVE_CACHE_HANDLER
 from grove.exceptions import ConfigurationException, ConflictError, GroveException
@@ -70,32 +71,23 @@ class Step:
         return _digest(self.facts)
 
 
-class LockedElsewhere(click.ClickException):
-    """A stream is being collected."""
-
-    exit_code = 75
-
-
-class WrongSetting(click.ClickException):
-    """A setting, or a directory that it names."""
-
-    exit_code = 78
-
-
 @click.command()
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @click.option("--to", "target", type=click.Path(path_type=Path), help="The directory of the LMDB cache.")
 @click.option("--replace", is_flag=True, help="Where LMDB has another state of a stream, replace it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def convert(directory: Path | None, target: Path | None, replace: bool, yes: bool, as_json: bool) -> int:
+@click.pass_context
+def convert(
+    ctx: click.Context, directory: Path | None, target: Path | None, replace: bool, yes: bool, as_json: bool
+) -> int:
     """Take the state of the file cache in DIRECTORY over into LMDB, the default cache.
 
     DIRECTORY is GROVE_CACHE_LOCAL_FILE_PATH unless it is given; the LMDB cache is the one that Grove would use here.
     Files of HashiCorp's Grove are taken over as well. No file is changed or removed, and what was copied before is
     left alone, so this can be repeated. Nothing may be collecting meanwhile, with either cache.
     """
-    try:
+    with session(ctx):
         source, into = _source(directory), local_lmdb.Handler(target)
         # To look into a cache that is not there would make it.
         used = [source, into] if (into.directory / DATA).exists() else [source]
@@ -109,10 +101,6 @@ def convert(directory: Path | None, target: Path | None, replace: bool, yes: boo
         done = not conflicts and (not todo or yes or _agreed(as_json))
         if done and todo:
             _copy(todo, source, into)
-    except ConfigurationException as err:
-        raise WrongSetting(str(err)) from err
-    except GroveException as err:
-        raise click.ClickException(str(err)) from err
     if as_json:
         places = {"from": str(source.directory), "to": str(into.directory)}
         print_json({**places, "converted": done, "streams": about})

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from grove.caches import BaseCache, Key, aws_dynamodb, local_file, local_lmdb
-from grove.cli import execute
 from grove.cli.convert import convert
 from grove.exceptions import ConcurrencyException
 from grove.helpers import aws
 from grove.outputs.local_file import Handler as FileOutput
 from grove.testing.practice import read_delivered
+from tests.cli.here import run_here
 from tests.reliability.truth import CONTEXT, Newest, Oldest, Source, document, pointer_of
 from tests.servers import Server
 from tests.tables import CREDENTIALS, REGION, plain_client, table
@@ -57,9 +57,8 @@ class Stored:
             cache = aws_dynamodb.Handler(url=url, table=self._path.name, table_region=REGION)
         elif self._kind == "converted":
             target = self._path.parent / "lmdb"
-            with pytest.raises(SystemExit) as ended:
-                execute(convert, "grove", [str(self._path), "--to", str(target), "--yes"])
-            assert ended.value.code == 0
+            done = run_here(convert, str(self._path), "--to", str(target), "--yes")
+            assert done.code == 0, done.err
             cache = local_lmdb.Handler(target)
         else:
             cache = local_file.Handler(self._path)

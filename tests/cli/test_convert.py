@@ -1,18 +1,15 @@
 """`grove convert`: the state in files, of this Grove and of HashiCorp's, goes on in LMDB as if it had been there."""
 
-import io
 import signal
 import stat
 import subprocess
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from grove.caches import Batch, Key, local_file, local_lmdb
-from grove.cli import execute
 from grove.cli.convert import convert
 from grove.constants import LOCK_DATE_FORMAT, PLUGIN_GROUP_CONNECTOR
 from grove.helpers import clock
@@ -21,6 +18,7 @@ from grove.models import ConnectorConfig
 from grove.state import StreamState
 from grove.testing.practice import TOKEN, PracticeAPI
 from tests.caches.programs import start
+from tests.cli.here import run_here
 from tests.cli.shell import Done, Shell
 from tests.distributions import offer
 
@@ -57,13 +55,7 @@ def write(root: Path, values: dict[str, str]) -> None:
 def run(files: Path, *options: str, **environment: str) -> Done:
     """The command, with the directory `lmdb` beside `files`."""
     place = {"GROVE_CACHE_LOCAL_LMDB_PATH": str(files.parent / "lmdb"), **environment}
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        for name, value in place.items():
-            patch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            execute(convert, "grove", [str(files), *options])
-    return Done(ended.value.code, out.getvalue(), err.getvalue())
+    return run_here(convert, str(files), *options, **place)
 
 
 def done(files: Path, *options: str) -> list[tuple[str, str]]:
