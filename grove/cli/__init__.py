@@ -11,6 +11,7 @@ from grove.__about__ import __version__
 # name -> (where the command is, what it does). Commands are imported when they are used, so that `--help`
 # is quick.
 _COMMANDS = {
+    "init": ("grove.cli.init:init", "Write a first document of a source, and say what is left to do."),
     "validate": ("grove.cli.validate:validate", "Say everything that is wrong with the configuration, and where."),
     "check": ("grove.cli.check:check", "Ask sources for one page, and write nothing."),
     "run": ("grove.cli.run:run", "Collect streams once: what is due, or what is named."),

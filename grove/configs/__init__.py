@@ -11,11 +11,11 @@ from blake3 import blake3
 
 from grove.configs import _checks, _documents
 from grove.configs._checks import declarations, is_built_in
-from grove.configs._documents import Document, Path, UnreadableError
+from grove.configs._documents import Document, Path, UnreadableError, parse_value
 from grove.configs._problems import Problem
 from grove.models import ConnectorConfig
 
-__all__ = ["BaseConfig", "Path", "Problem", "declarations", "is_built_in", "problem_of"]
+__all__ = ["BaseConfig", "Path", "Problem", "declarations", "is_built_in", "parse_value", "problem_of"]
 
 
 @dataclass(slots=True)

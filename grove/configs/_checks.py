@@ -191,6 +191,8 @@ class _Check:
         """Warn where none of the sets of fields that are `needed` is there as a whole."""
         defaults = {name for name, field in model.model_fields.items() if not field.is_required() and field.default}
         given = {field for field, found in value.items() if found not in (None, "")} | later | defaults
+        # Said already.
+        given |= {str(path[0]) for path in self._refused_at if path} | {"identity"}
         # What is no field, the connector works out for itself.
         choices = [sorted(names & (model.model_fields.keys() | value.keys())) for names in needed]
         if not choices or any(given.issuperset(names) for names in choices):

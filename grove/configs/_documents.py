@@ -17,7 +17,7 @@ from grove.models import ConnectorConfig, Origin, ProcessorConfig
 if TYPE_CHECKING:
     from grove.configs._yaml import Node
 
-__all__ = ["Document", "Path", "Text", "UnreadableError", "read"]
+__all__ = ["Document", "Path", "Text", "UnreadableError", "parse_value", "read"]
 
 Path = tuple[str | int, ...]
 """Where in a document: names of fields, and indexes of lists."""
@@ -224,3 +224,16 @@ def read(data: bytes, source: str) -> list[Document]:
         not source.endswith((".yaml", ".yml")) and text.lstrip().startswith(("{", "["))
     )
     return Text(source, text, is_json=is_json).documents()
+
+
+def parse_value(text: str) -> Any:
+    """What `text` says as the value of a field in YAML; ValueError where it says nothing."""
+    from grove.configs import _yaml
+
+    try:
+        roots = _yaml.compose(text)
+        if len(roots) > 1:
+            raise ValueError("it is more than one value")
+        return _yaml.construct(roots[0]) if roots else ""
+    except _yaml.NotYamlError as err:
+        raise ValueError(f"{err}") from None
