@@ -97,6 +97,17 @@ class RawPage:
     def kind(self) -> str:
         """What is at the path: "list", "nothing" (also for null), or the name of another Python type."""
 
+    @property
+    def stranger(self) -> str | None:
+        """The Python type of the first entry that is no object; None where all are."""
+
+    @property
+    def odd(self) -> bool:
+        """Whether something in it is JSON to the standard json module alone, or no UTF-8."""
+
+    def __eq__(self, other: object, /) -> bool:
+        """Whether both have the same entries in the same bytes; what was changed since does not count."""
+    __hash__: None  # type: ignore[assignment]
     def envelope(self) -> Any:
         """The whole body, decoded, with an empty list in the place of the entries."""
 
@@ -111,6 +122,10 @@ class RawPage:
 
     def take(self, indexes: Sequence[int]) -> RawPage:
         """A page of some of the entries, with the same text. IndexError."""
+
+    @staticmethod
+    def joined(pages: list[RawPage]) -> RawPage:
+        """The entries of all pages, one after the other, as one; of what was around them nothing is left."""
 
 class _Compressor(Protocol):
     def compress(self, data: memoryview, /) -> bytes: ...

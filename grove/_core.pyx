@@ -977,6 +977,45 @@ cdef class RawPage:
             return "nothing"
         return type(_read(self._text(self._found.start, self._found.end), self._found.marks)).__name__
 
+    def __eq__(self, other):
+        cdef RawPage there
+        cdef Py_ssize_t index, size
+        cdef const char *mine = PyBytes_AS_STRING(self._body)
+        cdef const char *theirs
+        if type(other) is not RawPage:
+            return NotImplemented
+        there = <RawPage>other
+        theirs = PyBytes_AS_STRING(there._body)
+        if self._found.count != there._found.count:
+            return False
+        for index in range(self._found.count):
+            size = self._found.entries[index].end - self._found.entries[index].start
+            if size != there._found.entries[index].end - there._found.entries[index].start or memcmp(
+                mine + self._found.entries[index].start, theirs + there._found.entries[index].start, size
+            ):
+                return False
+        return True
+
+    cdef unsigned int _all_marks(self) noexcept:
+        cdef unsigned int marks = 0
+        cdef Py_ssize_t index
+        for index in range(self._found.count):
+            marks |= self._found.entries[index].marks
+        return marks
+
+    @property
+    def odd(self) -> bool:
+        return bool((self._all_marks() | self._found.marks) & _scan.ODD)
+
+    @property
+    def stranger(self) -> str | None:
+        cdef Py_ssize_t index
+        if self._all_marks() & _scan.OTHER:
+            for index in range(self._found.count):
+                if self._found.entries[index].marks & _scan.OTHER:
+                    return type(self._entry(index)).__name__
+        return None
+
     @property
     def body(self) -> bytes:
         return self._body
@@ -1054,6 +1093,36 @@ cdef class RawPage:
             place += 1
         part._found.count = part._found.room = count
         return part
+
+    @staticmethod
+    def joined(pages: list) -> RawPage:
+        cdef RawPage made = RawPage.__new__(RawPage), page
+        cdef Py_ssize_t index, count = 0, place = 0, start = 1
+        cdef list texts = []
+        for page in pages:
+            count += page._found.count
+        made._found.entries = <_scan.Entry *>PyMem_RawMalloc(max(count, 1) * sizeof(_scan.Entry))
+        if made._found.entries == NULL:
+            raise MemoryError()
+        made._made, made._pointed = {}, None
+        for page in pages:
+            for index in range(page._found.count):
+                entry = made._found.entries + place
+                entry[0] = page._found.entries[index]
+                texts.append(page._text(entry.start, entry.end))
+                if entry.marks & GIVEN:
+                    made._made[place] = page._made[index]
+                # Where its pointer is will be looked for again.
+                entry.end = start + entry.end - entry.start
+                entry.start = start
+                entry.pointer_start = entry.pointer_end = 0
+                start = entry.end + 1
+                place += 1
+        made._body = b"[" + b",".join(texts) + b"]"
+        made._found.count = made._found.room = count
+        made._found.is_list = True
+        made._found.end = PyBytes_GET_SIZE(made._body)
+        return made
 
     cdef list _pointers(self, PointerPath path):
         """What `PointerPath.pointers` finds in the entries."""

@@ -23,7 +23,7 @@ from grove.caches._lmdb_records import FORMAT, FORMAT_KEY, check
 from grove.exceptions import AccessException, ConfigurationException, CorruptStateError
 from grove.helpers import files, settings
 
-__all__ = ["DATA", "ENV_PATH", "LOCK", "RESIZES", "NETWORK", "Configuration", "file_system", "open_environment"]
+__all__ = ["DATA", "ENV_PATH", "LOCK", "NETWORK", "RESIZES", "Configuration", "file_system", "open_environment"]
 
 logger = logging.getLogger(__name__)
 

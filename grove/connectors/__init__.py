@@ -348,7 +348,7 @@ class BaseConnector:
     # --- saving ---
 
     def save(self, entries: Any, cursor: str | None = None) -> None:
-        """Deliver what is new in a page, and move the stream past it. Returns once both are durable, if not `PIPELINED`.
+        """Deliver what is new in a page, and move the stream past it. If not `PIPELINED`, both are durable on return.
 
         `entries` are JSON objects in the order the source gave them: a list, or a RawPage that has the source's own
         bytes. `cursor` is the source's own place in its feed, committed with the page, also with an empty one.

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from grove.exceptions import RequestFailedException
+from grove._core import RawPage
+from grove.exceptions import DataFormatException, RequestFailedException
 from grove.http.origin import escaped, shown
 from grove.logging import redact
 
@@ -37,7 +38,7 @@ class Response:
     `url` is the address that answered, after any redirects.
     """
 
-    __slots__ = ("_json", "body", "headers", "method", "status", "url")
+    __slots__ = ("_json", "_page", "body", "headers", "method", "status", "url")
 
     def __init__(self, method: str, url: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.method = method
@@ -46,6 +47,7 @@ class Response:
         self.headers = headers
         self.body = body
         self._json: Any = _UNREAD
+        self._page: RawPage | None = None
 
     def __repr__(self) -> str:
         return f"<Response {self.status} of {self.method} {shown(self.url)}, {len(self.body)} bytes>"
@@ -69,6 +71,22 @@ class Response:
         if self._json is _UNREAD:
             self._json = self._parse()
         return self._json
+
+    def page(self, path: str, pointer_path: str = "") -> RawPage:
+        """The entries at `path`, as text: see `RawPage`. The same object at every call.
+
+        Otherwise as `json()`.
+        """
+        if self._page is None:
+            body = self.body if self._is_plain_utf8() else self._text().encode("utf-8", "replace")
+            try:
+                self._page = RawPage(body, path, pointer_path)
+            except DataFormatException as err:
+                raise self._no_json(str(err)) from None
+            if self._page.odd and body is self.body:
+                # Only for what it may have to warn of.
+                self._text()
+        return self._page
 
     def links(self) -> dict[str, str]:
         """The targets of the `Link` headers (RFC 8288) by relation, as sent; the first one of each relation."""
@@ -101,8 +119,11 @@ class Response:
             return json.loads(self._text())
         except (ValueError, RecursionError) as err:
             reason = _why(err)
+        raise self._no_json(reason)
+
+    def _no_json(self, reason: str) -> RequestFailedException:
         what = "an HTML page" if self.is_html else "an empty body" if not self.body.strip() else f"no JSON ({reason})"
-        raise RequestFailedException(
+        return RequestFailedException(
             f"{self.method} {shown(self.url)} answered status {self.status} with {what} where JSON was expected."
         )
 

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationError
 
 from grove import _core
+from grove._core import RawPage
 from grove.caches import BaseCache
 from grove.connectors import BaseConnector
 from grove.connectors.rest import times
 from grove.connectors.rest.gathering import Gathering
-from grove.connectors.rest.paging import Page, Request, Walk, search
+from grove.connectors.rest.paging import Entries, Page, Request, Walk, search
 from grove.connectors.rest.refresh_tokens import RefreshTokens
 from grove.connectors.rest.source import (
     DAY,
@@ -40,6 +41,7 @@ from grove.connectors.rest.source import (
     Token,
 )
 from grove.connectors.rest.templates import fill, fill_url, names
+from grove.connectors.rest.text import reads_as_text, taken
 from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
 from grove.exceptions import ConfigurationException, GroveException, NotFoundException, RequestFailedException
 from grove.helpers import clock, parsing
@@ -225,7 +227,7 @@ class RestConnector(BaseConnector):
 
     def _write_page(self, page: Page) -> None:
         if page.entries:
-            self.process_and_write(page.entries)
+            self.process_and_write(list(page.entries))
             self.finalize()
 
     def _each_page(self, source: Source, client: Client, walk: Walk, handle: Callable[[Page], None]) -> None:
@@ -285,13 +287,14 @@ class RestConnector(BaseConnector):
             params=request.params,
             headers=request.headers,
             json=request.body,
-            error=(lambda answer: _error_in(source, answer)) if source.error is not None else None,
+            error=functools.partial(self._error_in, source.error, source) if source.error is not None else None,
             accept=(*expired, *source.empty_statuses),
         )
         if response.status in expired:
             raise _CursorExpired(f"It answered status {response.status}: {response.excerpt()}")
-        data, entries = ({}, []) if response.status in source.empty_statuses else _read(source, response)
-        entries = self.prepare(entries, response)
+        data, entries = ({}, []) if response.status in source.empty_statuses else self._read(source, response)
+        if isinstance(entries, list):
+            entries = self.prepare(entries, response)
         page = replace(walk.page(request, response, data, entries), size=len(response.body))
         over = self.past is not None and self._has_passed(self.past[1], page.entries)
         since = walk.span[0]
@@ -309,6 +312,53 @@ class RestConnector(BaseConnector):
         if self.past is not None:
             page = replace(page, entries=self._of_the_past(self.past, page.entries))
         return replace(page, following=None, loops=False) if over else page
+
+    def _is_text(self, source: Source) -> bool:
+        """Whether entries can stay the text they came in, because nothing that is declared looks into them."""
+        if self._reads_text is None:
+            self._reads_text = (
+                reads_as_text(source)
+                and self.past is None
+                and not self._overrides("save")
+                and type(self).prepare is RestConnector.prepare
+            )
+        return self._reads_text
+
+    _reads_text: bool | None = None
+
+    def _error_in(self, expression: str, source: Source, response: Response) -> str | None:
+        if self._is_text(source):
+            data = response.page(source.entries, self.POINTER_PATH).envelope()
+        else:
+            data = response.json()
+        found = search(expression, data)
+        return str(found) if found else None
+
+    def _read(self, source: Source, response: Response) -> tuple[Any, Entries]:
+        """The JSON of an answer, and the list of entries in it. RequestFailedException where it has none."""
+        if self._is_text(source):
+            page = response.page(source.entries, self.POINTER_PATH)
+            data, kind, stranger = page.envelope(), page.kind, page.stranger
+            entries: Entries = page
+        else:
+            data = response.json()
+            found = search(source.entries, data)
+            kind = "nothing" if found is None else type(found).__name__
+            entries = found if isinstance(found, list) else []
+            others = (entry for entry in entries if entry is not None and not isinstance(entry, dict))
+            stranger = next((type(entry).__name__ for entry in others), None)
+        if kind == "nothing" and source.entries_optional and isinstance(data, dict):
+            return data, []
+        if kind != "list":
+            raise RequestFailedException(
+                f"The answer has {kind if kind == 'nothing' else f'a {kind}'} at {source.entries!r}, where a list of "
+                f"entries was expected: {response.excerpt()}"
+            )
+        if stranger is not None:
+            raise RequestFailedException(
+                f"The list at {source.entries!r} has a {stranger} in it, where objects were expected."
+            )
+        return data, entries
 
     def _followed(self, follow_up: FollowUp, client: Client, headers: Mapping[str, str], page: Page) -> Page:
         made, given, size = [], self._document_values(), page.size
@@ -425,18 +475,20 @@ class RestConnector(BaseConnector):
         """The entries within the span. A newest-first source has no more of them once it has passed its beginning."""
         since, until = span
         kept, passed = [], False
-        pointers = _core.pointer_path(self.POINTER_PATH).pointers(page.entries)
-        for entry, pointer in zip(page.entries, pointers, strict=True):
+        for index, pointer in enumerate(self._pointer_path().pointers(page.entries)):
             moment = None if pointer is None else times.moment_of(pointer)
             if moment is not None and since is not None and moment < since:
                 passed = self.LOG_ORDER == REVERSE_CHRONOLOGICAL
             elif moment is None or moment <= until:
-                kept.append(entry)
+                kept.append(index)
         return replace(
-            page, entries=kept, following=None if passed else page.following, loops=page.loops and not passed
+            page,
+            entries=taken(page.entries, kept),
+            following=None if passed else page.following,
+            loops=page.loops and not passed,
         )
 
-    def _has_passed(self, end: int, entries: list[Any]) -> bool:
+    def _has_passed(self, end: int, entries: Entries) -> bool:
         """Whether an oldest-first source has nothing more from before `end`, as a page that lies behind it shows."""
         if self.LOG_ORDER != CHRONOLOGICAL:
             return False
@@ -444,7 +496,7 @@ class RestConnector(BaseConnector):
         moments = [moment for moment in map(times.moment_of, pointers) if moment is not None]
         return bool(moments) and min(moments) >= end + int(self._lookback() * times.SECOND)
 
-    def _of_the_past(self, past: tuple[int, int], entries: list[Any]) -> list[Any]:
+    def _of_the_past(self, past: tuple[int, int], entries: Entries) -> list[Any]:
         """The `entries` that lie in the span. ConfigurationException where a pointer is no time."""
         kept = []
         for entry, pointer in zip(entries, self._pointer_path().pointers(entries), strict=True):
@@ -587,28 +639,3 @@ def _details(follow_up: FollowUp, answers: list[Response]) -> Any:
     """What the answers to a follow-up have between them."""
     first, *others = (search(follow_up.path, answer.json()) for answer in answers)
     return [*first, *(part for found in others for part in found or [])] if others else first
-
-
-def _error_in(source: Source, response: Response) -> str | None:
-    assert source.error is not None
-    found = search(source.error, response.json())
-    return str(found) if found else None
-
-
-def _read(source: Source, response: Response) -> tuple[Any, list[Any]]:
-    """The JSON of an answer, and the list of entries in it. RequestFailedException where it has none."""
-    data = response.json()
-    found = search(source.entries, data)
-    if found is None and source.entries_optional and isinstance(data, dict):
-        return data, []
-    if not isinstance(found, list):
-        what = "nothing" if found is None else f"a {type(found).__name__}"
-        raise RequestFailedException(
-            f"The answer has {what} at {source.entries!r}, where a list of entries was expected: {response.excerpt()}"
-        )
-    for entry in found:
-        if entry is not None and not isinstance(entry, dict):
-            raise RequestFailedException(
-                f"The list at {source.entries!r} has a {type(entry).__name__} in it, where objects were expected."
-            )
-    return data, found

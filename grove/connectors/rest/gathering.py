@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from grove.connectors.rest.paging import Page
+from grove._core import RawPage
+from grove.connectors.rest.paging import Entries, Page
+from grove.connectors.rest.text import taken
 from grove.helpers import clock
 
 __all__ = ["MOST_BYTES", "MOST_SECONDS", "Gathering"]
@@ -29,7 +31,7 @@ class Gathering:
     def __init__(
         self,
         most: int,
-        pointers_of: Callable[[list[Any]], list[str | None]] | None,
+        pointers_of: Callable[[Entries], list[str | None]] | None,
         hash_entry: Callable[[Any], str],
     ) -> None:
         self._most = most
@@ -91,15 +93,15 @@ class Gathering:
     def _size(self) -> int:
         return sum(page.size for page in self._pages)
 
-    def _joined(self, pages: list[Page]) -> list[Any]:
-        joined: list[Any] = []
-        seen = _Seen(self._hash_entry)
-        for page in pages:
-            if self._pointers_of is None:
-                joined += page.entries
-            else:
-                joined += seen.without(page.entries, self._pointers_of(page.entries))
-        return joined
+    def _joined(self, pages: list[Page]) -> Entries:
+        parts = [page.entries for page in pages]
+        if self._pointers_of is not None:
+            seen = _Seen(self._hash_entry)
+            parts = [seen.without(entries, self._pointers_of(entries)) for entries in parts]
+        raw = [part for part in parts if isinstance(part, RawPage)]
+        if len(raw) == len(parts):
+            return RawPage.joined(raw)
+        return [entry for part in parts for entry in part]
 
 
 class _Seen:
@@ -107,20 +109,20 @@ class _Seen:
 
     def __init__(self, hash_entry: Callable[[Any], str]) -> None:
         self._hash_entry = hash_entry
-        self._entries: dict[str, list[Any]] = defaultdict(list)
+        self._entries: dict[str, list[tuple[Entries, int]]] = defaultdict(list)
         self._hashes: dict[str, set[str]] = defaultdict(set)
 
-    def without(self, entries: list[Any], pointers: list[str | None]) -> list[Any]:
+    def without(self, entries: Entries, pointers: list[str | None]) -> Entries:
         """The entries of a page that no earlier page had; from here on it is an earlier one itself."""
         shared = self._entries.keys() & pointers
         for known in shared:
-            self._hashes[known].update(map(self._hash_entry, self._entries[known]))
+            self._hashes[known].update(self._hash_entry(page[index]) for page, index in self._entries[known])
             self._entries[known].clear()
         fresh = []
-        for entry, pointer in zip(entries, pointers, strict=True):
+        for index, pointer in enumerate(pointers):
             if pointer is None:
-                fresh.append(entry)
-            elif pointer not in shared or self._hash_entry(entry) not in self._hashes[pointer]:
-                fresh.append(entry)
-                self._entries[pointer].append(entry)
-        return fresh
+                fresh.append(index)
+            elif pointer not in shared or self._hash_entry(entries[index]) not in self._hashes[pointer]:
+                fresh.append(index)
+                self._entries[pointer].append((entries, index))
+        return entries if len(fresh) == len(entries) else taken(entries, fresh)

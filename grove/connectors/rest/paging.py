@@ -11,13 +11,17 @@ from typing import Any
 import jmespath
 from blake3 import blake3
 
+from grove._core import RawPage
 from grove.connectors.rest.source import Keyset, Link, Offset, PageNumber, Paging, Seek, Single, Token
 from grove.connectors.rest.times import Span, moment_of
 from grove.exceptions import RequestFailedException
 from grove.http import Response, next_link
 from grove.http.origin import shown
 
-__all__ = ["MAX_EMPTY_PAGES", "MAX_PAGES", "Page", "Request", "Walk", "search"]
+__all__ = ["MAX_EMPTY_PAGES", "MAX_PAGES", "Entries", "Page", "Request", "Walk", "search"]
+
+Entries = list[Any] | RawPage
+"""The entries of an answer, in its order: as objects, or still as text."""
 
 MAX_EMPTY_PAGES = 100
 """How many pages in a row may bring nothing, empty or the same as the one before, before it counts as an error."""
@@ -62,7 +66,7 @@ class Page:
     `loops` says that the next page would be one that was asked for before. `size` is what was sent for it, in bytes.
     """
 
-    entries: list[Any]
+    entries: Entries
     following: Request | None = None
     cursor: str | None = None
     loops: bool = False
@@ -93,7 +97,7 @@ class Walk:
         self._count = 0
         self._number = paging.start if isinstance(paging, PageNumber | Seek) else 0
         self._empty = 0
-        self._last: list[Any] = []
+        self._last: Entries = []
         self._asked: set[bytes] = set()
         self.resumed = cursor is not None
         self.start = first if cursor is None else self._at(cursor)
@@ -102,7 +106,7 @@ class Walk:
         if isinstance(paging, Seek):
             self.start = self._base = self._sized(first, paging)
 
-    def page(self, request: Request, response: Response, data: Any, entries: list[Any]) -> Page:
+    def page(self, request: Request, response: Response, data: Any, entries: Entries) -> Page:
         """What `request` was answered with: `data` is the JSON, `entries` those it had.
 
         RequestFailedException where there were too many pages, or too many in a row that bring nothing.
@@ -135,7 +139,7 @@ class Walk:
         return isinstance(self._paging, Single | Offset | PageNumber | Keyset | Seek) or self._paging.empty_ends
 
     def _following(
-        self, request: Request, response: Response, data: Any, entries: list[Any]
+        self, request: Request, response: Response, data: Any, entries: Entries
     ) -> tuple[Request | None, str | None]:
         paging = self._paging
         if isinstance(paging, Single):
@@ -193,7 +197,7 @@ class Walk:
             return request
         return _placed(request, paging.into, paging.size_param, paging.size)
 
-    def _sought(self, paging: Seek, request: Request, entries: list[Any]) -> Request | None:
+    def _sought(self, paging: Seek, request: Request, entries: Entries) -> Request | None:
         assert self._asked_from is not None
         if len(entries) < paging.size:
             return None
