@@ -131,6 +131,10 @@ class Lookback:
         self.head = self._encode()
         return self.head, records
 
+    def records(self) -> list[Key]:
+        """Where all that is kept lies, but for the index."""
+        return [self._record(bucket, number) for bucket, count in self._counts.items() for number in range(count)]
+
     def _encode(self) -> str | None:
         if not self._counts:
             return None
