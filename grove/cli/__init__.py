@@ -16,6 +16,7 @@ _COMMANDS = {
     "check": ("grove.cli.check:check", "Ask sources for one page, and write nothing."),
     "run": ("grove.cli.run:run", "Collect streams once: what is due, or what is named."),
     "status": ("grove.cli.status:status", "Show how the streams stand, and what is wrong."),
+    "state": ("grove.cli.state:state", "Look at what is remembered of streams; change, save and restore it."),
     "tail": ("grove.cli.tail:tail", "Show what was delivered last, and what comes."),
     "backfill": ("grove.cli.backfill:backfill", "Collect a span of a stream's past, beside what is live."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
