@@ -1,5 +1,6 @@
 """What the README says is true: its Python examples run, and every setting and plugin is in it."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from grove.models import ConnectorConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +47,27 @@ def test_every_setting_in_the_code_is_listed() -> None:
     reserved = {"GROVE_TELEMETRY_URI", "GROVE_METADATA_KEY"}
     missing = {name for name in found - reserved if f"`{name}`" not in README}
     assert missing == set()
+
+
+def test_every_field_of_a_document_is_listed() -> None:
+    for name, field in ConnectorConfig.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        written = json.dumps(default, default=lambda part: part.model_dump(exclude_none=True))
+        assert f"| `{name}` | {'required' if field.is_required() else f'`{written}`'} |" in README, name
+
+
+def test_what_validate_is_said_to_say_it_says(tmp_path: Path) -> None:
+    section = README.split("### Documents")[1]
+    document, shown = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("yaml", "text"))
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "okta.yaml").write_text(document)
+    done = subprocess.run(
+        [sys.executable, "-c", "from grove.cli import main; main()", "validate", "--offline", "conf"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (78, shown), done.stderr
 
 
 def test_the_first_configuration_works(tmp_path: Path) -> None:

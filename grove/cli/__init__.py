@@ -61,8 +61,8 @@ class _LazyGroup(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """Collect audit logs from APIs that cannot push them.
 
-    Without a command, every stream that is due is collected once. Streams are described by JSON documents
-    in the directory GROVE_CONFIG_LOCAL_FILE_PATH; entries go to stdout unless GROVE_OUTPUT_HANDLER says
+    Without a command, every stream that is due is collected once. Streams are described by documents, JSON
+    or YAML, in the directory GROVE_CONFIG_LOCAL_FILE_PATH; entries go to stdout unless GROVE_OUTPUT_HANDLER says
     otherwise; logs go to stderr.
     """
     ctx.obj = {"debug": debug}
