@@ -21,12 +21,13 @@ _COMMANDS = {
     "backfill": ("grove.cli.backfill:backfill", "Collect a span of a stream's past, beside what is live."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
     "plugins": ("grove.cli.plugins:plugins", "List every plugin that is installed, with its settings."),
-    "doctor": ("grove.cli.doctor:doctor", "Look at this machine and at the set-up, and say what is wrong."),
-    "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
     "schema": ("grove.cli.schema:schema", "Print what a document may say, for editors that complete and check it."),
-    "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
-    "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),
+    "doctor": ("grove.cli.doctor:doctor", "Look at this machine and at the set-up, and say what is wrong."),
     "verify": ("grove.cli.verify:verify", "Prove that nothing was removed from an archive, altered or added."),
+    "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
+    "practice": ("grove.cli.practice:practice", "Serve a log API to try a configuration on."),
+    "demo": ("grove.cli.demo:demo", "Watch Grove collect from a source that breaks, without any set-up."),
+    "daemon": ("grove.cli.daemon:daemon", "Stay, and collect each stream at its own frequency (`groved`)."),
 }
 
 
@@ -41,6 +42,17 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """The commands, none of which is imported for it, and the options."""
+        from click.shell_completion import CompletionItem
+
+        found = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
@@ -52,7 +64,7 @@ class _LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 all is well; 1 a stream failed; 2 wrong usage; 75 every due stream is being collected "
-        "elsewhere; 78 a configuration document or a setting is wrong."
+        "elsewhere; 78 a configuration document or a setting is wrong; 130 interrupted."
     ),
 )
 @click.version_option(__version__, "-V", "--version", prog_name="grove", message="%(prog)s %(version)s")

@@ -35,6 +35,7 @@ __all__ = [
     "span",
     "styled",
     "table",
+    "width",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -67,6 +68,12 @@ def styled(text: str, stream: TextIO | None = None, **style: Any) -> str:
     return click.style(text, **style) if coloured(stream or sys.stdout) else text
 
 
+def width(stream: TextIO) -> int:
+    """The columns of the terminal that `stream` is; COLUMNS goes before what it says itself."""
+    stated = os.environ.get("COLUMNS", "")
+    return int(stated) if stated.isdecimal() and int(stated) else os.get_terminal_size(stream.fileno()).columns or 80
+
+
 def mark(status: str, stream: TextIO | None = None) -> str:
     """One of "ok", "warn", "fail" and "skip" at the beginning of a line."""
     return styled(f"{status:<4}", stream, fg=_MARKS[status])
@@ -88,12 +95,12 @@ class Finding:
 
 def findings(found: Sequence[Finding], indent: str = "") -> list[str]:
     """The lines of what was found, each with what to do below it."""
-    width = max((len(one.check) for one in found), default=0)
+    longest = max((len(one.check) for one in found), default=0)
     lines = []
     for one in found:
-        lines.append(f"{indent}{mark(one.status)}{_GAP}{one.check:<{width}}{_GAP}{one.message}")
+        lines.append(f"{indent}{mark(one.status)}{_GAP}{one.check:<{longest}}{_GAP}{one.message}")
         if one.help:
-            lines.append(f"{indent}{' ' * (4 + width + 2 * len(_GAP))}{one.help}")
+            lines.append(f"{indent}{' ' * (4 + longest + 2 * len(_GAP))}{one.help}")
     return lines
 
 
@@ -144,11 +151,10 @@ class Progress:
         """Put `text` in the place of what was there."""
         if not self._active:
             return
-        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
         with self._lock:
             if text != self._shown:
                 self._shown = text
-                sys.stderr.write(f"\r\x1b[K{text[:width]}")
+                sys.stderr.write(f"\r\x1b[K{text[: width(sys.stderr) - 1]}")
                 sys.stderr.flush()
 
     def clear(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
+from grove.cli._documents import complete_connectors
 from grove.connectors import BaseConnector
 from grove.connectors.http_json import Connector as HttpJson
 from grove.connectors.rest import RestConnector, Source
@@ -41,7 +42,7 @@ def list_connectors(as_json: bool) -> int:
 
 
 @connectors.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_connectors)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 def show(name: str, as_json: bool) -> int:
     """Show what a connector collects and needs, and a configuration document to start from."""

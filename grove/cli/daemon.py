@@ -19,13 +19,15 @@ from grove.helpers.signals import Mailbox
 )
 @click.version_option(__version__, "-V", "--version", prog_name="groved", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log everything, and show where an unexpected error comes from.")
-def daemon(debug: bool) -> int:
+@click.pass_context
+def daemon(ctx: click.Context, debug: bool) -> int:
     """Collect audit logs from APIs that cannot push them, each stream at its own frequency.
 
     Streams are described by documents, JSON or YAML, in the directory GROVE_CONFIG_LOCAL_FILE_PATH, which is looked
     at again every GROVE_CONFIG_REFRESH seconds; entries go to stdout unless GROVE_OUTPUT_HANDLER says otherwise; logs go to
     stderr.
     """
+    debug = debug or bool((ctx.find_root().obj or {}).get("debug"))
     mailbox = Mailbox()
     with mailbox.signals(reload=True):
         # Only now: a request to stop is heard while this takes its time.

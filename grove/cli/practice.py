@@ -50,7 +50,7 @@ _OTHERS = {
 @click.option("--rate", default=1.0, show_default=True, type=click.FloatRange(0, 1_000), help="New ones each second.")
 @click.option("--order", default="oldest_first", show_default=True, type=click.Choice(get_args(Order)))
 @click.option("--paging", default="cursor", show_default=True, type=click.Choice(get_args(Paging)))
-@click.option("--page-size", default=100, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--page-size", default=100, show_default=True, type=click.IntRange(1, 10_000), help="Entries to a page.")
 @click.option(
     "--granularity",
     default="millisecond",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grove.cli._documents import choose, complete_documents
-from grove.cli._terminal import quietly, styled
+from grove.cli._terminal import quietly, styled, width
 from grove.helpers import clock
 from grove.helpers.files import safe_component
 from grove.helpers.signals import Mailbox, Stop
@@ -231,10 +231,9 @@ def _readable(place: _Place, entry: Any) -> str:
         for name, value in (entry.items() if isinstance(entry, dict) else ())
         if name != "_grove" and not (isinstance(value, str) and value == pointer)
     ]
-    width = os.get_terminal_size(sys.stdout.fileno()).columns or 80
     text = redact(" ".join(facts).translate(_CONTROLS))
     head = f"{pointer or '-'}  {place.name}  "
-    return f"{styled(pointer or '-', fg='cyan')}  {styled(place.name, bold=True)}  {text[: max(width - len(head), 20)]}"
+    return f"{styled(pointer or '-', fg='cyan')}  {styled(place.name, bold=True)}  {text[: max(width(sys.stdout) - len(head), 20)]}"
 
 
 # A terminal obeys them, and entries come from outside.
