@@ -21,7 +21,7 @@ _COMMANDS = {
     "backfill": ("grove.cli.backfill:backfill", "Collect a span of a stream's past, beside what is live."),
     "connectors": ("grove.cli.connectors:connectors", "List the sources, and show what each of them needs."),
     "plugins": ("grove.cli.plugins:plugins", "List every plugin that is installed, with its settings."),
-    "schema": ("grove.cli.schema:schema", "Print what a document may say, for editors that complete and check it."),
+    "schema": ("grove.cli.schema:schema", "Print what documents may say, for editors that complete and check them."),
     "doctor": ("grove.cli.doctor:doctor", "Look at this machine and at the set-up, and say what is wrong."),
     "verify": ("grove.cli.verify:verify", "Prove that nothing was removed from an archive, altered or added."),
     "convert": ("grove.cli.convert:convert", "Take the state of a file cache over into LMDB, the default cache."),
