@@ -6,6 +6,8 @@ names of sources, for these.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 from collections.abc import Iterable
@@ -131,6 +133,25 @@ class VendorContract(ConnectorContract):
         monkeypatch.setattr(client, "_breaker", Breaker())
         _tokens._slots.clear()
 
+    # Which request it is, and which status, makes no difference between sources: one case of each will do.
+
+    @pytest.mark.parametrize("number", [2])
+    def test_rate_limit(self, stage: Any, number: int) -> None:
+        """As in the contract."""
+        super().test_rate_limit(stage, number)
+
+    @pytest.mark.parametrize("code", [503])
+    def test_server_error_in_the_middle(self, stage: Any, code: int) -> None:
+        """As in the contract."""
+        super().test_server_error_in_the_middle(stage, code)
+
+    @pytest.mark.parametrize("number", [3])
+    def test_kill_in_the_middle(self, stage: Any, number: int) -> None:
+        """As in the contract."""
+        super().test_kill_in_the_middle(stage, number)
+
+    # --- the vendor ---
+
     def api(self, order: str) -> VendorAPI:  # type: ignore[override]
         """The vendor, with no entries yet."""
         vendor = self.VENDOR()
@@ -211,8 +232,11 @@ def main(names: list[str]) -> int:
     table = Table()
     tests = Path(__file__).with_name("test_conformance.py")
     chosen = [f"{tests}::Test_{name}" for name in names] or [str(tests)]
-    code = pytest.main(["-q", "--no-header", "--no-summary", "-p", "no:cacheprovider", *chosen], plugins=[table])
-    print(f"\n{table}")
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        code = pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", *chosen], plugins=[table])
+    # What pytest says is of interest only where something is wrong.
+    print(f"{said.getvalue() if code else ''}{table}")
     return int(code)
 
 
