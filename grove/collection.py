@@ -24,6 +24,7 @@ from grove.constants import (
     CHRONOLOGICAL,
     REVERSE_CHRONOLOGICAL,
 )
+from grove.coverage import Asked, Brought
 from grove.delivery import Delivery, Target
 from grove.exceptions import ConfigurationException, DataFormatException, PoisonedRunError
 from grove.helpers import clock
@@ -127,6 +128,8 @@ class Collection:
         self._seen = _core.Seen()
         self._lookback: Lookback | None = None
         self._loose: dict[str, None] = {}
+        self.asked = Asked()
+        self.brought = Brought()
         self._objects: list[_Object] = []
         self._beside: Ahead[_Step, None] | None = None
         self._under_way = False
@@ -145,6 +148,7 @@ class Collection:
         lease = Lease(self.state, self.stream.lock_duration, self.stream.run_timeout)
         lease.take()
         self.lease = lease
+        self.brought = Brought(self.state.get(CACHE_KEY_POINTER))
         try:
             self._recover(lease)
             self._loose = self.state.loose()
@@ -495,6 +499,7 @@ class Collection:
         except Exception:
             self._may_be_committed = state.unknown
             raise
+        self.brought.page(step.pointers)
         delivery.publish()
         self._may_be_committed = False
 

@@ -39,6 +39,7 @@ __all__ = ["KINDS", "StreamState", "store_id"]
 T = TypeVar("T")
 
 BOUNDARY = "boundary"
+COVERAGE = "coverage"
 CURSOR = "cursor"
 EPOCH = "epoch"
 HISTORY = "history"
@@ -68,6 +69,7 @@ KINDS = (
     LOOSE,
     PENDING,
     MANIFEST,
+    COVERAGE,
     HISTORY,
 )
 """Every kind of fact a run reads, in one snapshot, when it takes the lease."""

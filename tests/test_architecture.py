@@ -18,9 +18,15 @@ LAYERS = (
     ("_core",),
     ("models", "logging", "helpers"),
     ("caches", "outputs", "configs", "secrets", "processors", "http"),
-    ("state", "history", "window", "lookback", "lease", "manifest", "delivery", "collection", "recovery", "verify"),
+    (
+        *("state", "coverage", "history", "window", "lookback", "lease", "manifest"),
+        *("delivery", "collection", "recovery", "verify"),
+    ),
     ("connectors",),
-    ("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "health", "backup", "entrypoints", "cli", "testing"),
+    (
+        *("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "health", "backup"),
+        *("entrypoints", "cli", "testing"),
+    ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 BACKENDS = LAYERS[3]

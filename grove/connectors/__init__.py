@@ -9,10 +9,10 @@ import math
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, ClassVar
 
-from grove import _core
+from grove import _core, coverage
 from grove.__about__ import __version__
 from grove._core import RawPage
 from grove.caches import BaseCache, Key
@@ -35,6 +35,7 @@ from grove.constants import (
     PLUGIN_GROUP_PROCESSOR,
     REVERSE_CHRONOLOGICAL,
 )
+from grove.coverage import Asked
 from grove.exceptions import (
     ConcurrencyException,
     ConfigurationException,
@@ -47,13 +48,14 @@ from grove.exceptions import (
 from grove.helpers import clock, plugin
 from grove.helpers.codecs import Codec
 from grove.history import Counts, History, note
+from grove.logging import redact
 from grove.lookback import earlier_pointer
 from grove.models import ConnectorConfig, OutputStream, attribute_name
 from grove.outputs import BaseOutput
 from grove.outputs._adapter import overrides_serialize
 from grove.outputs._several import load as load_output
 from grove.processors import BaseProcessor
-from grove.state import BOUNDARY, CURSOR, HISTORY
+from grove.state import BOUNDARY, COVERAGE, CURSOR, HISTORY
 from grove.window import Boundary
 
 __all__ = ["CHRONOLOGICAL", "REVERSE_CHRONOLOGICAL", "BaseConnector", "ConnectorConfig", "RawPage"]
@@ -244,7 +246,16 @@ class BaseConnector:
             self.logger.warning("The last page was not completed.", extra={"exception": str(err)})
         known = History.decode(run.state.get(HISTORY))
         history = History.after(known, self._started, self.outcome, self.failure, self._counts)
-        changes: dict[str, str | None] = {HISTORY: history.encode()}
+        covered = coverage.noted(
+            run.state.get(COVERAGE),
+            began=clock.datestamp(self._started),
+            outcome=self.outcome,
+            counts=self._counts,
+            asked=run.asked,
+            brought=run.brought,
+            pointer=run.state.get(CACHE_KEY_POINTER),
+        )
+        changes: dict[str, str | None] = {HISTORY: history.encode(), COVERAGE: covered}
         if self.outcome != "stopped":
             changes[CACHE_KEY_LAST] = clock.datestamp(self._started)
         try:
@@ -257,6 +268,14 @@ class BaseConnector:
             self.logger.exception("The end of the run failed in a way that no one expected.")
         finally:
             self._run = None
+
+    def asked(self, since: str | None, until: str | None, limits: Mapping[str, str] | None = None) -> None:
+        """Keep what this run asks its source for: from and to which moment, and what else limits the answer.
+
+        For `grove state explain`; a connector that does not say it is taken to ask for all from its pointer to now.
+        """
+        kept = tuple((name, redact(value)) for name, value in (limits or {}).items())
+        self._held().asked = Asked(since, until, kept)
 
     def wait(self, seconds: float) -> None:
         """Wait that long, or until the process is asked to stop; StoppedError then."""

@@ -202,11 +202,17 @@ class RestConnector(BaseConnector):
         if since is not None and until <= since:
             self.logger.debug("There is nothing to ask for before the delay has passed.")
             return
+        self._note_question(source, since, until)
         newest_first = self.LOG_ORDER == REVERSE_CHRONOLOGICAL
         for span in times.spans(since, until, source.max_span, newest_first=newest_first):
             self._collect_span(source, client, span, cursor)
         # Also where the answer was that there is nothing new: what an earlier run left open is complete now.
         self.complete()
+
+    def _note_question(self, source: Source, since: int | None, until: int) -> None:
+        fixed = {name: str(value) for name, value in source.params.items() if not names(value)}
+        asked = None if since is None else str(times.written(since, "iso_us"))
+        self.asked(asked, str(times.written(until, "iso_us")), fixed)
 
     def _collect_span(self, source: Source, client: Client, span: times.Span, cursor: str | None) -> None:
         """Save every page of one query."""
