@@ -27,7 +27,8 @@ def run_here(command: click.Command, *arguments: str, **environment: str) -> Don
             with pytest.raises(SystemExit) as ended:
                 execute(command, "grove", list(arguments))
         finally:
-            root.handlers, root.level = handlers, level
+            root.handlers = handlers
+            root.setLevel(level)
             logging.captureWarnings(False)
     code = ended.value.code
     assert isinstance(code, int)
