@@ -135,6 +135,8 @@ def _facts(kind: type[BaseConnector]) -> dict[str, str]:
             facts["first run"] = _span(source.first_run)
         if source.lookback:
             facts["lookback"] = _span(source.lookback)
+        if source.pause:
+            facts["pause"] = f"{_span(source.pause)} before each page but the first"
         if source.retention:
             facts["kept"] = f"{_span(source.retention)} by the vendor"
     if kind.STREAM_FIELDS:

@@ -6,7 +6,8 @@ from grove.connectors.rest import REVERSE_CHRONOLOGICAL, HeaderAuth, RateLimited
 class Connector(RestConnector):
     """The audit log of an Atlassian organisation.
 
-    `identity` is the organisation's id, `key` an API key of an organisation administrator. Newest first.
+    `identity` is the organisation's id, `key` an API key of an organisation administrator, who makes it at
+    admin.atlassian.com, under Settings, API keys. Newest first.
     """
 
     CONNECTOR = "atlassian_audit_events"

@@ -8,8 +8,8 @@ from grove.connectors.rest import REVERSE_CHRONOLOGICAL, BasicAuth, Offset, Rate
 class Connector(RestConnector):
     """The audit records of a Jira site, newest first, up to 1,000 a page.
 
-    `identity` is the site's name before `.atlassian.net`, `key` an API token of `username`, who needs the global
-    permission "Administer Jira".
+    `identity` is the site's name before `.atlassian.net`, `key` an API token of `username`, who makes it at
+    id.atlassian.com, under Security, and needs the global permission "Administer Jira".
     """
 
     CONNECTOR = "atlassian_site_audit_events"

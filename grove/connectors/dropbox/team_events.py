@@ -10,8 +10,9 @@ _API = "https://api.dropboxapi.com/2/team_log"
 class Connector(RestConnector):
     """The events of a Dropbox team; `operation` may be a category, such as `logins` or `sharing`.
 
-    `identity` is any name for the team, `key` a refresh token of an app with the scope `events.read`. In no strict
-    order, up to 1,000 a page, from the cursor of the last run on.
+    `identity` is any name for the team, `key` a refresh token of an app with the scope `events.read`: a team
+    administrator lets the app, from the App Console, have access offline. In no strict order, up to 1,000 a page, from
+    the cursor of the last run on.
     """
 
     CONNECTOR = "dropbox_team_events"

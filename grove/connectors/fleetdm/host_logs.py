@@ -18,8 +18,9 @@ from grove.connectors.rest.source import Path
 class Connector(RestConnector):
     """Hosts that Fleet manages, each one again whenever its list of software was updated.
 
-    `identity` is any name for the Fleet server, `key` the token of an API-only user with the role Observer. Asked for
-    newest first, so that a host which is updated meanwhile moves no other one past the page in hand.
+    `identity` is any name for the Fleet server, `key` the token of an API-only user with the role Observer, which
+    `fleetctl user create --api-only` makes. Asked for newest first, so that a host which is updated meanwhile moves no
+    other one past the page in hand.
     """
 
     CONNECTOR = "fleetdm_host_logs"

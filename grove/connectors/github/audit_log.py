@@ -14,9 +14,10 @@ from grove.connectors.rest import CHRONOLOGICAL, DelayedConfiguration, Link, Res
 class Connector(RestConnector):
     """The audit log of an organisation or enterprise; `operation` is `web`, `git` or `all`.
 
-    `identity` is its short name, `key` a token of an owner with the scope `read:audit_log`. Oldest first, 100 a page,
-    1,750 requests an hour for each user and address. The filter knows seconds and the pointer milliseconds, so the
-    last second is asked for again. Git events arrive late: a `delay` of ten minutes lets them settle.
+    `identity` is its short name, `key` a token of an owner with the scope `read:audit_log`, from Settings, Developer
+    settings, Personal access tokens. Oldest first, 100 a page, 1,750 requests an hour for each user and address. The
+    filter knows seconds and the pointer milliseconds, so the last second is asked for again. Git events arrive late: a
+    `delay` of ten minutes lets them settle.
     """
 
     CONNECTOR = "github_audit_log"

@@ -16,9 +16,10 @@ from grove.connectors.rest import (
 class Connector(RestConnector):
     """The activities of one application of Google Workspace, which `operation` names: admin, drive, login, token, ...
 
-    `identity` is the administrator to act as, `key` the JSON key file of a service account with domain-wide
-    delegation for the scope admin.reports.audit.readonly. Newest first, up to 1,000 a page. Google delivers some
-    activities hours late: a `delay` of 40 to 60 minutes suits most applications, a `lookback` the others.
+    `identity` is the administrator to act as, `key` the JSON key file of a service account with domain-wide delegation
+    for the scope admin.reports.audit.readonly (Admin console, Security, API controls). Newest first, up to 1,000 a
+    page. Google delivers some activities hours late: a `delay` of 40 to 60 minutes suits most applications, a
+    `lookback` the others.
     """
 
     CONNECTOR = "gsuite_activities"

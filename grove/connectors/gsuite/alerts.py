@@ -7,9 +7,9 @@ from grove.connectors.rest import CHRONOLOGICAL, RestConnector, Source, Token
 class Connector(RestConnector):
     """Security alerts of Google Workspace: leaked passwords, suspicious sign-ins, phishing, ...
 
-    `identity` is the administrator to act as, `key` the JSON key file of a service account with domain-wide
-    delegation for the scope apps.alerts. Oldest first, up to 1,000 a page. What becomes of an alert later, such as its
-    status, is not collected again.
+    `identity` is the administrator to act as, `key` the JSON key file of a service account with domain-wide delegation
+    for the scope apps.alerts (Admin console, Security, API controls). Oldest first, up to 1,000 a page. What becomes
+    of an alert later, such as its status, is not collected again.
     """
 
     CONNECTOR = "gsuite_alerts"

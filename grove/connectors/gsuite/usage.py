@@ -30,9 +30,9 @@ class _NotFinalError(Exception):
 class Connector(RestConnector):
     """What a Google Workspace account, its users or its entities used, one report for each and day.
 
-    `identity` is the administrator to act as, `key` the JSON key file of a service account with domain-wide
-    delegation for the scope admin.reports.usage.readonly. Day by day, up to 1,000 reports a page. Google finishes a
-    day one to three days later: until it does, collection waits for that day.
+    `identity` is the administrator to act as, `key` the JSON key file of a service account with domain-wide delegation
+    for the scope admin.reports.usage.readonly (Admin console, Security, API controls). Day by day, up to 1,000 reports
+    a page. Google finishes a day one to three days later: until it does, collection waits for that day.
     """
 
     CONNECTOR = "gsuite_usage"

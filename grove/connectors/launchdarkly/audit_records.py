@@ -17,8 +17,8 @@ from grove.connectors.rest.fields import HostName
 class Connector(RestConnector):
     """Changes to the flags, projects, environments and members of a LaunchDarkly account.
 
-    `identity` is any name for the account, `key` an access token with the role Reader. Newest first, 20 a page. With
-    `verbose`, each entry costs a request of its own.
+    `identity` is any name for the account, `key` an access token with the role Reader, from the organisation settings,
+    under Authorization. Newest first, 20 a page. With `verbose`, each entry costs a request of its own.
     """
 
     CONNECTOR = "launchdarkly_audit_records"

@@ -20,7 +20,10 @@ class OktaConnector(RestConnector):
     STREAM_FIELDS = ("domain",)
 
     class Configuration(RestConnector.Configuration):
-        """`identity` is the organisation's name in its address, `key` an API token of a read-only administrator."""
+        """`identity` is the organisation's name in its address, `key` an API token of a read-only administrator.
+
+        Tokens are made in the Admin Console, under Security, API, Tokens.
+        """
 
         domain: DomainName = Field(
             "okta.com",

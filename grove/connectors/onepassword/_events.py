@@ -15,7 +15,10 @@ class OnePasswordConnector(RestConnector):
     POINTER_PATH = "timestamp"
 
     class Configuration(RestConnector.Configuration):
-        """`identity` is any name for the account, `key` a bearer token of an Events Reporting integration."""
+        """`identity` is any name for the account, `key` a bearer token of an Events Reporting integration.
+
+        An administrator sets that up at 1Password.com, under Integrations, and says what the token has access to.
+        """
 
         domain: Literal["1password.com", "ent.1password.com", "1password.eu", "1password.ca"] = Field(
             "1password.com", description="Where the account lives."

@@ -10,9 +10,9 @@ from grove.connectors.rest import DAY, REVERSE_CHRONOLOGICAL, HeaderAuth, RateLi
 class Connector(RestConnector):
     """Changes to users, teams, services, schedules and the like in a PagerDuty account.
 
-    `identity` is any name for the account, `key` an API key of the account, or an access token of an app with the
-    scope `audit_records.read`. The account's plan has to have audit trails; others are answered with 402. Newest
-    first, 960 requests a minute.
+    `identity` is any name for the account, `key` an API key of the account, from Integrations, API Access Keys, or an
+    access token of an app with the scope `audit_records.read`. The account's plan has to have audit trails; others are
+    answered with 402. Newest first, 960 requests a minute.
     """
 
     CONNECTOR = "pagerduty_audit_records"

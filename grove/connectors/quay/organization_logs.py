@@ -9,8 +9,8 @@ from grove.connectors.rest.fields import HostName
 class Connector(RestConnector):
     """Pushes, pulls and changes in the repositories, teams and robots of a Quay organisation.
 
-    `identity` is the organisation, `key` an OAuth token with the scope `org:admin`. Newest first, 20 a page. Logs are
-    asked for by whole days and cut to the moment here.
+    `identity` is the organisation, `key` an OAuth token with the scope `org:admin`, which one of its applications
+    generates. Newest first, 20 a page. Logs are asked for by whole days and cut to the moment here.
     """
 
     CONNECTOR = "quay_organization_logs"

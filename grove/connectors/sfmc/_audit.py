@@ -30,9 +30,9 @@ class MarketingCloudConnector(RestConnector):
     class Configuration(RestConnector.Configuration):
         """`identity` is the tenant's subdomain.
 
-        An installed package for server-to-server integrations gives `client_id` and `client_secret`. `key` may be a
-        token in their place, which is good for minutes only. Either needs the scope Data, Tracking Event, Read and
-        the permission Audit Logging, API Access.
+        An installed package (Setup, Apps, Installed Packages) for server-to-server integrations gives `client_id` and
+        `client_secret`. `key` may be a token in their place, which is good for minutes only. Either needs the scope
+        Data, Tracking Event, Read and the permission Audit Logging, API Access.
         """
 
         client_id: str = Field("", description="The package's client id.")

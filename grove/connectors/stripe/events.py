@@ -6,8 +6,8 @@ from grove.connectors.rest import DAY, REVERSE_CHRONOLOGICAL, HeaderAuth, Keyset
 class Connector(RestConnector):
     """Everything that happens in a Stripe account; `operation` may be a type, also with a wildcard: `invoice.*`.
 
-    `identity` is any name for the account, `key` a restricted key that may read events. Newest first, 100 a page.
-    Stripe keeps events for 30 days.
+    `identity` is any name for the account, `key` a restricted key that may read events, from the dashboard, under
+    Developers, API keys. Newest first, 100 a page. Stripe keeps events for 30 days.
     """
 
     CONNECTOR = "stripe_events"

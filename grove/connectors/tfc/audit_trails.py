@@ -9,8 +9,9 @@ from grove.connectors.rest.fields import HostName
 class Connector(RestConnector):
     """What users and tokens did in an organisation of HCP Terraform.
 
-    `identity` is any name for the organisation, `key` its organisation token or an audit trails token; those of users
-    and teams are refused. Newest first, up to 1,000 a page. HCP Terraform keeps audit trails for 14 days.
+    `identity` is any name for the organisation, `key` its organisation token or an audit trails token, from its
+    settings, under API tokens; those of users and teams are refused. Newest first, up to 1,000 a page. HCP Terraform
+    keeps audit trails for 14 days.
     """
 
     CONNECTOR = "tfc_audit_trails"

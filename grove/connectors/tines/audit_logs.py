@@ -9,8 +9,8 @@ from grove.connectors.rest.fields import DomainName
 class Connector(RestConnector):
     """What users of a Tines tenant did; `operation` may be the name of one operation, such as `Login`.
 
-    `identity` is the tenant's name in its address, `key` an API key of a tenant administrator. Newest first, up to
-    500 a page. The filter leaves out its own second, so the one before is asked for again.
+    `identity` is the tenant's name in its address, `key` an API key of a tenant administrator, from Settings, API
+    keys. Newest first, up to 500 a page. The filter leaves out its own second, so the one before is asked for again.
     """
 
     CONNECTOR = "tines_audit_logs"

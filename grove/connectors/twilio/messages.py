@@ -55,8 +55,8 @@ recent = _Recent(512)
 class Connector(_api.TwilioConnector):
     """Messages of a Twilio account: when, how, from and to whom, with which carrier, but not what they say.
 
-    Of the other party's number there are four characters. Newest first, up to 1,000 a page; the last minutes come
-    with the next run, as a message counts only once it is sent.
+    Of the other party's number there are four characters. Newest first, up to 1,000 a page; a message that waits
+    to be sent comes with the run after that.
     """
 
     CONNECTOR = "twilio_messages"

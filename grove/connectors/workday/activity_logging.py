@@ -19,7 +19,7 @@ class Connector(RestConnector):
     """What users of a Workday tenant did, oldest first, 100 a page.
 
     `identity` is the tenant, `key` a refresh token that does not expire, of an API client for integrations with the
-    scope System.
+    scope System: the task "View API Clients" manages both.
     """
 
     CONNECTOR = "workday_activity_logging"

@@ -10,9 +10,10 @@ from grove.connectors.rest import CHRONOLOGICAL, DAY, HeaderAuth, RateLimited, R
 class Connector(RestConnector):
     """Everything that happens in a ZITADEL instance: sign-ins, and changes of users, organisations and projects.
 
-    `identity` is the instance's address, `key` a personal access token of a user with the role IAM_OWNER_VIEWER.
-    Oldest first, from the beginning of the instance on. Where the pointer is a sequence number, as it was once, they
-    are collected from the beginning too: such numbers count for each user or project apart.
+    `identity` is the instance's address, `key` a personal access token of a service user with the role
+    IAM_OWNER_VIEWER, from the user's own page. Oldest first, from the beginning of the instance on. Where the pointer
+    is a sequence number, as it was once, they are collected from the beginning too: such numbers count for each user
+    or project apart.
     """
 
     # A part of the path of what was delivered already; the entry point is `zitadel_events`.

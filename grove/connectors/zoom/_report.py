@@ -12,7 +12,10 @@ class ZoomConnector(RestConnector):
     LOG_ORDER = REVERSE_CHRONOLOGICAL
 
     class Configuration(RestConnector.Configuration):
-        """`identity` is the account's id, `key` the client secret of a Server-to-Server OAuth app."""
+        """`identity` is the account's id, `key` the client secret of a Server-to-Server OAuth app.
+
+        All three are with the app at marketplace.zoom.us, under Develop. Reports are limited as heavy requests.
+        """
 
         client_id: str = Field(min_length=1, description="The app's client id.")
 
