@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -38,7 +39,8 @@ class Users:
         assert asked.headers["soapaction"] == "login"
         self.asked.append(asked.body)
         if not self.known:
-            fault = "<exceptionCode>INVALID_LOGIN</exceptionCode><exceptionMessage>Invalid username</exceptionMessage>"
+            told = f"Invalid password {escape(PASSWORD)} or token s3curity"
+            fault = f"<exceptionCode>INVALID_LOGIN</exceptionCode><exceptionMessage>{told}</exceptionMessage>"
             return Answered(f'<Fault xmlns:sf="{NAMESPACE}">{fault}</Fault>'.encode(), 500)
         server = f"{self.vendor.url}/services/Soap/u/64.0/00D"
         result = f"<result><serverUrl>{server}</serverUrl><sessionId>{TOKEN}</sessionId></result>"

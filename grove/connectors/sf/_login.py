@@ -86,9 +86,8 @@ class UserLogin(Auth):
 
     def _begin(self, stop: threading.Event | None) -> _Session:
         headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": "login", "Accept": "text/xml"}
-        # A refusal is a 500. It is not tried again: a few wrong passwords lock the user out.
-        client = Client(None, headers=headers, attempts=1, stop=stop)
-        answer = client.post(self._url, data=self._body.encode(), accept=(500,), idempotent=False)
+        # A refusal is a 500, and not to be tried again: a few wrong passwords lock the user out.
+        answer = Client(None, headers=headers, stop=stop).post(self._url, data=self._body.encode(), accept=(500,))
         values = _values(answer)
         session, server = values.get("sessionId", ""), urlsplit(values.get("serverUrl", ""))
         if not session or not server.hostname:
