@@ -28,6 +28,7 @@ from grove.backup import (
 )
 from grove.caches import BaseCache, Key
 from grove.cli._documents import complete_documents, did_you_mean
+from grove.cli._explain import explain
 from grove.cli._session import LockedElsewhere, Refused, open_cache, session
 from grove.cli._terminal import json_option, print_json, span, styled, table
 from grove.collection import Collection
@@ -64,6 +65,7 @@ from grove.state import (
 _COMMANDS = {
     "list": "Show where every stream stands, also those without a document.",
     "show": "Show all that is remembered of a stream.",
+    "explain": "Say whether a span of time has been collected, and how that is known.",
     "set": "Set a stream's pointer: its next run goes on from there.",
     "reset": "Forget where a stream stands: its next run begins anew.",
     "export": "Save all that the cache remembers in a file.",
@@ -119,6 +121,8 @@ class _Group(click.Group):
 def state() -> None:
     """Look at what is remembered of streams; change, save and restore it."""
 
+
+state.add_command(explain)
 
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _name = click.argument("name", metavar="NAME", shell_complete=complete_documents)

@@ -230,7 +230,7 @@ def test_reset(collected: Shell) -> None:
     found = collected.run("state", "reset", "practice", "--yes", "--json")
     assert (found.code, found.json["pointer"]["new"]) == (0, None)
     left = {place.pk.partition(".")[0] for place in everything(collected)}
-    assert left <= {"epoch", "sequence", "history", "store", "manifest"}
+    assert left <= {"epoch", "sequence", "coverage", "history", "store", "manifest"}
     assert again(collected) == 500
 
 
