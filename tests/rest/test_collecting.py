@@ -11,7 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from grove.connectors import BaseConnector
-from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, RestConnector, Source, paging
+from grove.connectors.rest import (
+    CHRONOLOGICAL,
+    REVERSE_CHRONOLOGICAL,
+    DelayedConfiguration,
+    RestConnector,
+    Source,
+    paging,
+)
 from grove.helpers import clock
 from tests.http.server import Received, Server, reply
 
@@ -251,6 +258,25 @@ def test_cursors_that_go_round_in_circles(streams: Streams, serve: Any, length: 
     assert len(api.asked) == length + 1
     # What came before is kept.
     assert ids(streams) == list(range(length + 1))
+
+
+def test_a_lasting_cursor_is_not_moved_to_a_page_that_leads_back(streams: Streams, serve: Any) -> None:
+    healed = False
+
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        place = int(query.get("cursor", "0"))
+        following = place + 1 if place < 3 or healed else 1
+        return {"events": [entry(place)] if place < 5 else [], "cursor": str(following), "more": place < 5}
+
+    api = serve(answer)
+    kind = stream(api, params={"since": "{since}"}, entries="events", paging=RESUMED)
+    failed = run(streams, kind)
+    assert "cursor_loop" in str(failed.failure)
+    # The page that leads back comes with the next run, which asks for it again.
+    assert (ids(streams), streams.connector(FIELDS, kind).cursor) == ([0, 1, 2], "3")
+    healed = True
+    assert run(streams, kind).outcome == "succeeded"
+    assert ids(streams) == list(range(5))
 
 
 def test_a_link_to_itself_may_be_the_end(streams: Streams, serve: Any) -> None:
@@ -580,6 +606,39 @@ def test_answers_that_are_no_page(streams: Streams, serve: Any, answer: Any, tol
 def test_a_list_that_may_be_absent(streams: Streams, serve: Any) -> None:
     api = serve(lambda path, query, body: {"kind": "list"})
     assert run(streams, stream(api, entries="items", entries_optional=True)).outcome == "succeeded"
+
+
+def test_a_status_that_says_that_there_is_nothing(streams: Streams, serve: Any) -> None:
+    api = serve(lambda path, query, body: (404, {"error": "no events found"}))
+    assert "404" in str(run(streams, stream(api, entries="items")).failure)
+    assert run(streams, stream(api, entries="items", empty_statuses=[404])).outcome == "succeeded"
+    assert len(api.asked) == 2
+
+
+def test_what_tells_entries_apart(streams: Streams, serve: Any) -> None:
+    def answer(path: str, query: dict[str, str], body: Any) -> Any:
+        # The same moment for all of them; `seen` is another one each time.
+        found: list[dict[str, Any]] = [{"id": 1}, {"id": 2}, {"id": 2, "part": 2}, {"id": None}]
+        return [{**entry(0), **one, "seen": len(api.asked)} for one in found]
+
+    api = serve(answer)
+    kind = stream(api, params={"since": "{since}"}, unique="[id, part]")
+    assert run(streams, kind).outcome == "succeeded"
+    assert run(streams, kind).outcome == "succeeded"
+    # Where a part of it is missing, all of an entry counts.
+    assert sorted(str(found["id"]) for found in streams.delivered()) == ["1", "1", "2", "2", "2", "None", "None"]
+
+
+def test_a_document_s_delay_is_in_minutes(streams: Streams, serve: Any) -> None:
+    api = serve(lambda path, query, body: [])
+
+    class Delayed(stream(api, params={"until": "{until}"}, time_format="iso")):  # type: ignore[misc]
+        class Configuration(DelayedConfiguration):
+            """The fields of a configuration document."""
+
+    run(streams, Delayed)
+    run(streams, Delayed, delay=90)
+    assert [query["until"] for _, query, _ in api.asked] == ["2026-11-24T12:00:00Z", "2026-11-24T10:30:00Z"]
 
 
 # --- beside one another ---
