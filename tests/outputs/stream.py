@@ -39,6 +39,14 @@ class Stream:
                 return
         raise AssertionError(f"the stream is not quiet after {limit} runs")
 
+    def goes_on(self) -> int:
+        """Collect to the end what there is, and what comes later. How many entries were repeated; none is lost."""
+        self.source.tie(1)
+        self.source.arrive([1])
+        self.until_quiet()
+        assert self.lost() == []
+        return self.repeated()
+
     def lost(self) -> list[int]:
         """Ids of the entries that were offered and have not arrived."""
         return sorted({number for _, number in self.source.entries} - set(self._arrived()))
