@@ -24,8 +24,8 @@ def daemon(ctx: click.Context, debug: bool) -> int:
     """Collect audit logs from APIs that cannot push them, each stream at its own frequency.
 
     Streams are described by documents, JSON or YAML, in the directory GROVE_CONFIG_LOCAL_FILE_PATH, which is looked
-    at again every GROVE_CONFIG_REFRESH seconds; entries go to stdout unless GROVE_OUTPUT_HANDLER says otherwise; logs go to
-    stderr.
+    at again every GROVE_CONFIG_REFRESH seconds; entries go to stdout unless GROVE_OUTPUT_HANDLER says otherwise;
+    logs go to stderr.
     """
     debug = debug or bool((ctx.find_root().obj or {}).get("debug"))
     mailbox = Mailbox()

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +18,7 @@ import click
 from grove.cli._documents import choose, complete_documents
 from grove.cli._terminal import quietly, styled, width
 from grove.helpers import clock
+from grove.helpers.codecs import Zstd
 from grove.helpers.files import safe_component
 from grove.helpers.signals import Mailbox, Stop
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Seconds between two looks for new files.
 _PAUSE = 0.5
-_NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\.(\d+)-[0-9a-f]{16}\.json\.gz")
+_NAME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\.(\d+)-[0-9a-f]{16}\.json(?:\.gz|\.zst)?")
 _HOW_TO_READ = {
     "aws_s3": "aws s3 ls --recursive s3://$GROVE_OUTPUT_AWS_S3_BUCKET/",
     "kafka": "kcat -C -t $GROVE_OUTPUT_KAFKA_TOPIC",
@@ -203,10 +203,15 @@ def _new(places: Sequence[_Place], known: set[Path]) -> Iterator[tuple[_Place, b
 
 def _lines(file: Path) -> list[bytes]:
     try:
-        return [line for line in gzip.decompress(file.read_bytes()).split(b"\n") if line]
+        data = file.read_bytes()
+        if file.suffix == ".gz":
+            data = gzip.decompress(data)
+        elif file.suffix == ".zst":
+            data = Zstd().decompress(data)
+        return [line for line in data.split(b"\n") if line]
     except FileNotFoundError:
         return []
-    except (OSError, EOFError, zlib.error) as err:
+    except Exception as err:
         click.echo(f"grove: {file} cannot be read: {err}", err=True)
         return []
 
@@ -232,8 +237,10 @@ def _readable(place: _Place, entry: Any) -> str:
         if name != "_grove" and not (isinstance(value, str) and value == pointer)
     ]
     text = redact(" ".join(facts).translate(_CONTROLS))
-    head = f"{pointer or '-'}  {place.name}  "
-    return f"{styled(pointer or '-', fg='cyan')}  {styled(place.name, bold=True)}  {text[: max(width(sys.stdout) - len(head), 20)]}"
+    room = max(width(sys.stdout) - len(f"{pointer or '-'}  {place.name}  "), 20)
+    if len(text) > room:
+        text = f"{text[: room - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return f"{styled(pointer or '-', fg='cyan')}  {styled(place.name, bold=True)}  {text}"
 
 
 # A terminal obeys them, and entries come from outside.

@@ -13,6 +13,8 @@ import pytest
 
 import grove.cli
 import grove.oneshot
+from grove import constants
+from grove.cli.plugins import described
 from grove.testing.practice import PracticeAPI
 from tests.cli.shell import GROVE, Shell
 
@@ -85,6 +87,33 @@ def test_the_readme_names_the_options_of_run() -> None:
         for param in command_of(name).params:
             if isinstance(param, click.Option) and param.opts[-1] != "--json":
                 assert f"`{param.opts[-1]}" in section or f"{param.opts[-1]} " in section, (name, param.opts)
+
+
+def test_settings_and_their_defaults_are_those_of_the_code() -> None:
+    printed: dict[str, str] = {}
+    for names, default in re.findall(r"^\| (`GROVE_.*?`) \| (.*?) \| .*? \|$", README, re.MULTILINE):
+        first, *others = re.findall(r"`(.*?)`", names)
+        printed |= {name: default for name in (first, *others)}
+    groups = ("configs", "caches", "outputs", "secrets")
+    declared = {
+        setting["name"]: setting
+        for group in groups
+        for about in described(f"grove.{group}")
+        if about["value"].startswith("grove.")
+        for setting in about["settings"]
+    }
+    for name, setting in declared.items():
+        # Those that belong together are in one line, which begins with the whole name of the first.
+        default = printed.get(name) or next(
+            (text for part, text in printed.items() if part.startswith("…") and name.endswith(part[1:])), None
+        )
+        assert default is not None, f"{name} is not in the README"
+        assert (default == "required") == setting["required"], name
+        if setting["default"] and not isinstance(setting["default"], dict):
+            stated = setting["default"]
+            assert default == f"`{stated:g}`" if isinstance(stated, float) else f"`{stated}`", name
+    known = {value for name, value in vars(constants).items() if name.startswith("ENV_GROVE_")}
+    assert {name for name in printed if not name.startswith("…")} <= {*declared, *known}
 
 
 def test_exit_codes_are_those_of_the_code() -> None:

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from grove.caches import Key
+from grove.caches.local_lmdb import Handler as Cache
+from grove.helpers import clock
+from grove.outputs import ObjectName
+from grove.outputs.local_file import Handler as Output
 from grove.testing.practice import PracticeAPI
 from grove.testing.practice_faults import rate_limited, status
 from tests.cli.shell import Shell
@@ -18,10 +23,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 def state_of(shell: Shell) -> dict[str, str]:
     """Every fact that the cache holds."""
-    from grove.caches.local_lmdb import Handler
-
-    cache = Handler(shell.root / "state")
-    return {f"{key.pk} {key.sk}": value for key, value in cache.scan("")}
+    return {f"{key.pk} {key.sk}": value for key, value in Cache(shell.root / "state").scan("")}
 
 
 # --- names ---
@@ -64,12 +66,24 @@ def test_an_unknown_name_is_wrong_usage(shell: Shell, name: str, hint: str) -> N
     assert shell.delivered == []
 
 
-def test_streams_that_were_not_named_are_not_recovered_as_if_nobody_collected_them(shell: Shell) -> None:
+def test_only_streams_without_a_document_are_recovered_for_others(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shell.document("one")
     shell.document("two")
     assert shell.run("run").code == 0
-    done = shell.run("run", "one")
-    assert "no longer configured" not in done.err
+    monkeypatch.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", str(shell.root / "out"))
+    name = ObjectName("logs", "local_heartbeat", "two", "all", 0, clock.now(), "0" * 16, ".json.gz", "attempt")
+    staged = {**Output().stage(name, b"left behind"), "output": Output.__module__}
+    key = Key(f"pending.{shell.config('two').reference()}", "all")
+    Cache(shell.root / "state").set(*key, json.dumps([staged]))
+
+    assert "no longer configured" not in shell.run("run", "one").err
+    assert not Path(staged["path"]).exists()
+    # Without its document, whoever comes along finishes what it left behind.
+    (shell.root / "conf" / "two.json").unlink()
+    assert "Finished a delivery of a stream that is no longer configured." in shell.run("run", "one").err
+    assert Path(staged["path"]).exists()
 
 
 # --- rehearsals ---

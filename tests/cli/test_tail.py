@@ -4,6 +4,7 @@ import gzip
 import json
 import signal
 import subprocess
+import sys
 from typing import IO
 
 import pytest
@@ -51,6 +52,16 @@ def test_the_newest_run_comes_last_whatever_its_part(shell: Shell, delivered: Pr
     assert ids(shell.run("tail", "-n", "4").out) == ["e-0000249", "later", "then", "last"]
 
 
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_files_of_another_compression(shell: Shell, api: PracticeAPI, compression: str) -> None:
+    if compression == "zstd" and sys.version_info < (3, 14):
+        pytest.importorskip("backports.zstd")
+    shell.collects(api)
+    assert shell.run("run", GROVE_OUTPUT_LOCAL_FILE_COMPRESSION=compression).code == 0
+    # Whatever is set by now.
+    assert ids(shell.run("tail", "-n", "3").out) == numbered(247, 250)
+
+
 def test_what_is_no_delivered_file_is_left_alone(shell: Shell, delivered: PracticeAPI) -> None:
     folder = next((shell.root / "out").rglob("*.gz")).parent
     (folder / ".all-2199-01-01T00:00:00Z.0-0123456789abcdef.x.tmp").write_bytes(b"half")
@@ -95,7 +106,8 @@ def test_a_terminal_has_a_line_for_each(shell: Shell) -> None:
     (line,) = done.plain.splitlines()
     assert line.startswith("2026-11-24T12:00:00.000Z  practice  id=e-1 who={")
     assert "Zoë" in line
-    assert len(line) <= 120
+    assert len(line) == 120
+    assert line.endswith("\N{HORIZONTAL ELLIPSIS}")
     assert "_grove" not in line
     # What an entry holds does not command the terminal.
     assert "\x1b]" not in done.out
