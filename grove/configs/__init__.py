@@ -11,8 +11,8 @@ from blake3 import blake3
 
 from grove.configs import _checks, _documents
 from grove.configs._checks import declarations, is_built_in
-from grove.configs._documents import Document, Path, UnreadableError, parse_value
-from grove.configs._problems import Problem
+from grove.configs._documents import Document, UnreadableError, parse_value
+from grove.configs._problems import Path, Problem, dotted
 from grove.models import ConnectorConfig
 
 __all__ = ["BaseConfig", "Path", "Problem", "declarations", "is_built_in", "parse_value", "problem_of"]
@@ -177,4 +177,4 @@ def problem_of(config: ConnectorConfig, code: str, message: str, help: str = "",
     origin = config._origin
     if isinstance(origin, Document):
         return origin.problem(code, message, help, path)
-    return Problem(config.name, code, message, help, path=".".join(map(str, path)), document=config.name)
+    return Problem(config.name, code, message, help, path=dotted(path), document=config.name)

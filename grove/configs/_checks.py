@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from grove.configs import _interpolation
-from grove.configs._documents import Document, Path
-from grove.configs._problems import Problem, suggestion
+from grove.configs._documents import Document
+from grove.configs._problems import HIDDEN, Path, Problem, dotted, suggestion
 from grove.constants import PLUGIN_GROUP_CONNECTOR, PLUGIN_GROUP_PROCESSOR
 from grove.exceptions import ConfigurationException, DataFormatException
 from grove.helpers import plugin
@@ -107,7 +107,7 @@ class _Check:
             return None
         if self.document.text.has_repeated_names:
             for path in self.document.text.repeated(self.document):
-                message = f"The field {_dotted(path)!r} is there more than once."
+                message = f"The field {dotted(path)!r} is there more than once."
                 self._warn("duplicate-field", message, "The last one counts.", path)
         if _interpolation.is_wanted(value):
             value = _interpolation.interpolated(
@@ -170,7 +170,7 @@ class _Check:
             if attribute_name(field) not in fields and field not in fields and not field.startswith(("$", "_")):
                 self._warn(
                     "unknown-field",
-                    f"Nothing uses the field {field!r}.",
+                    f"Nothing uses the field {dotted((field,))!r}.",
                     suggestion(field, fields - value.keys()) or "Take it away.",
                     (field,),
                 )
@@ -180,7 +180,7 @@ class _Check:
                 if field not in fields and field not in value:
                     self._warn(
                         "unknown-field",
-                        f"Nothing uses the field {field!r} that `{of}` names.",
+                        f"Nothing uses the field {dotted((field,))!r} that `{of}` names.",
                         suggestion(field, fields),
                         (of, field),
                     )
@@ -259,6 +259,10 @@ class _Check:
                 continue
             self._refused_at.add(whole)
             code, message, help = _explained(error, whole, model)
+            given = error["input"]
+            if isinstance(given, str) and given and not self.document.may_show(whole):
+                # A check of the connector's own may quote what it refuses.
+                message = message.replace(repr(given), HIDDEN).replace(given, HIDDEN)
             if code == "unknown-field":
                 help = suggestion(str(where[-1]), _wanted(errors, where[:-1]) or model.model_fields)
             self._report(code, message, help, whole, at_name=code == "unknown-field")
@@ -299,7 +303,7 @@ def _as_written(loc: Path, value: Any) -> Path:
 
 def _explained(error: Any, path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
     """Code, message and advice; never the value, which may be a credential in the wrong place."""
-    kind, field = error["type"], _dotted(path)
+    kind, field = error["type"], dotted(path)
     code = _CODES.get(kind, "wrong-value")
     if kind == "missing":
         about = _description(model, path)
@@ -320,6 +324,10 @@ def _explained(error: Any, path: Path, model: type[BaseModel]) -> tuple[str, str
         choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
         near = suggestion(error["input"], choices) if isinstance(error["input"], str) else ""
         return code, f"The field {field!r} has to be one of {', '.join(choices)}.", near
+    if kind == "union_tag_invalid":
+        context = error["ctx"]
+        step = dotted((*path, context["discriminator"].strip("'")))
+        return code, f"The field {step!r} has to be one of {context['expected_tags']}.", ""
     if kind == "string_too_short" and not error["input"]:
         return "missing-field", f"The field {field!r} is empty.", _description(model, path)
     message = str(error["msg"]).removeprefix("Value error, ").rstrip(".: ")
@@ -333,7 +341,3 @@ def _description(model: type[BaseModel], path: Path) -> str:
 
 def _sentence(text: str) -> str:
     return text if text.endswith(".") else f"{text}."
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(map(str, path))

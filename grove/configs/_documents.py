@@ -11,16 +11,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from grove.configs._problems import Problem
+from grove.configs._problems import Path, Problem, dotted
 from grove.models import ConnectorConfig, Origin, ProcessorConfig
 
 if TYPE_CHECKING:
     from grove.configs._yaml import Node
 
 __all__ = ["Document", "Path", "Text", "UnreadableError", "parse_value", "read"]
-
-Path = tuple[str | int, ...]
-"""Where in a document: names of fields, and indexes of lists."""
 
 COMMON = frozenset(ConnectorConfig.model_fields)
 """The fields that every document may have."""
@@ -88,7 +85,7 @@ class Document(Origin):
             help,
             line,
             column,
-            ".".join(map(str, path)),
+            dotted(path),
             self.name,
             quote,
             caret,

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from grove.configs._problems import Path
 from grove.constants import ENV_GROVE_CONFIG_INTERPOLATE
 from grove.exceptions import ConfigurationException
 from grove.logging import register_secret
@@ -23,8 +24,6 @@ _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", 
 
 # What stands in these may be a credential, whatever it is called.
 _SENSITIVE = frozenset({"auth", "body", "headers", "params", "url"})
-
-Path = tuple[str | int, ...]
 
 
 def is_wanted(document: Mapping[str, Any]) -> bool:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Problem", "suggestion"]
+__all__ = ["HIDDEN", "Path", "Problem", "dotted", "is_plain_name", "suggestion"]
+
+Path = tuple[str | int, ...]
+"""Where in a document: names of fields, and indexes of lists."""
+
+HIDDEN = "***"
+
+# Fields have names such as `client_id`; what has another form may be a credential that went astray.
+_PLAIN = re.compile(r"[a-z_$][a-z0-9_$.-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,16 @@ class Problem:
             "field": self.path or None,
             "document": self.document or None,
         }
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether `name` may be shown as that of a field, wherever it comes from."""
+    return _PLAIN.fullmatch(name) is not None
+
+
+def dotted(path: Path) -> str:
+    """`path` with dots between its steps, of which only plain names are shown."""
+    return ".".join(str(step) if isinstance(step, int) or is_plain_name(step) else HIDDEN for step in path)
 
 
 def suggestion(word: str, words: Iterable[str]) -> str:

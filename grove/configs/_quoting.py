@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 
+from grove.configs._problems import HIDDEN, Path, is_plain_name
 from grove.configs._yaml import MappingNode, Node, SequenceNode
 from grove.models import is_credential
 
-__all__ = ["HIDDEN", "parsed", "unparsed"]
-
-HIDDEN = "***"
+__all__ = ["parsed", "unparsed"]
 
 _LONGEST = 160
 
@@ -19,7 +18,6 @@ _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"\\]|\\.)*"?|'(?:[^']|'')*'?)|(?P<mark>[\s:,{}\[\]]+)|(?P<word>[^\s:,{}\[\]]+)"""
 )
 _COLON = re.compile(r"\s*:")
-_COMMENT = re.compile(r"(?:^|\s)#")
 
 
 def parsed(
@@ -27,15 +25,15 @@ def parsed(
     number: int,
     span: tuple[int, int],
     root: Node,
-    may_show: Callable[[tuple[str | int, ...]], bool],
+    may_show: Callable[[Path], bool],
 ) -> tuple[str, int, int]:
     """Line `number` (from 0) of a document, without comments and values that `may_show` does not allow.
 
     Also where in it `span` (two columns from 0) begins, and how long that is there.
     """
-    comment = _COMMENT.search(line, _after_scalars(root, number))
-    if comment is not None:
-        line = line[: comment.start()].rstrip()
+    comment = line.find("#", _after_scalars(root, number))
+    if comment >= 0:
+        line = line[:comment].rstrip()
     made, position = "", 0
     start, end = span
     caret, until = start, end
@@ -83,15 +81,15 @@ def _shortened(line: str, column: int) -> tuple[str, int]:
     return line[start : start + _LONGEST], column - start
 
 
-def _hidden(
-    root: Node, number: int, length: int, may_show: Callable[[tuple[str | int, ...]], bool]
-) -> Iterator[tuple[int, int]]:
-    """The columns of the line between which there is a value that is not to be seen."""
-    for path, node in _values(root, ()):
+def _hidden(root: Node, number: int, length: int, may_show: Callable[[Path], bool]) -> Iterator[tuple[int, int]]:
+    """The columns of the line between which there is a name or a value that is not to be seen."""
+    for path, node, is_value in _scalars(root, ()):
         start, end = node.start_mark, node.end_mark
         if not start.line <= number <= end.line:
             continue
-        if may_show(path) and not any(isinstance(part, str) and is_credential(part) for part in path):
+        if is_value and may_show(path) and not any(isinstance(part, str) and is_credential(part) for part in path):
+            continue
+        if not is_value and is_plain_name(node.value):
             continue
         first = start.column if start.line == number else 0
         last = min(end.column, length) if end.line == number else length
@@ -99,16 +97,18 @@ def _hidden(
             yield first, last
 
 
-def _values(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Node]]:
-    """Every scalar that is a value, with where it is."""
+def _scalars(node: Node, path: Path) -> Iterator[tuple[Path, Node, bool]]:
+    """Every scalar, with where it is, and whether it is a value or the name of one."""
     if isinstance(node, MappingNode):
         for name, value in node.value:
-            yield from _values(value, (*path, str(name.value)))
+            step = str(name.value)
+            yield from ((inner, part, False) for inner, part, _ in _scalars(name, path))
+            yield from _scalars(value, (*path, step))
     elif isinstance(node, SequenceNode):
         for index, value in enumerate(node.value):
-            yield from _values(value, (*path, index))
+            yield from _scalars(value, (*path, index))
     else:
-        yield path, node
+        yield path, node, True
 
 
 def _after_scalars(root: Node, number: int) -> int:
