@@ -1331,7 +1331,7 @@ cdef class EncodedPage:
             return known
         if self._raw is not None:
             return hash_entry(self._raw._original(index))
-        return hash_entry(_loads(self._body(index)))
+        return hash_entry(_read(self._body(index), 0))
 
     def hash(self, index: int) -> str:
         cdef Py_ssize_t place = index
@@ -1394,10 +1394,10 @@ cdef int _add_text(EncodedPage page, RawPage raw, Py_ssize_t index, dict metadat
     """An entry whose text cannot just be copied."""
     cdef unsigned int marks = raw._found.entries[index].marks
     cdef bytes line = None if marks & _scan.EMPTY else raw._line(index)
-    if line is None:
-        return _add_entry(page, index, raw._entry(index), metadata, tail)
     if marks & (_scan.LONG | GIVEN):
         page._hashes[index] = hash_entry(raw._entry(index))
+    if line is None:
+        return _add_entry(page, index, raw._entry(index), metadata, tail)
     return _add_line(page, line, tail)
 
 
