@@ -161,10 +161,14 @@ def test_fields_that_are_wrong(stream: Stream, vendor: Vendor, fields: dict[str,
 
 
 @bigquery
-def test_a_run_reads_so_many_rows_and_the_next_one_goes_on(stream: Stream, vendor: BigQueryVendor) -> None:
+def test_a_run_reads_so_many_rows_and_the_next_one_goes_on(
+    stream: Stream, vendor: BigQueryVendor, caplog: pytest.LogCaptureFixture
+) -> None:
     fields = {"page_size": 400, "max_batches": 2}
-    assert stream.run(**fields).outcome == "succeeded"
+    with caplog.at_level(logging.INFO):
+        assert stream.run(**fields).outcome == "succeeded"
     assert len(stream.delivered()) == 800
+    assert "There is more than this run reads." in caplog.text
     for _ in range(3):
         assert stream.run(**fields).outcome == "succeeded"
     assert stream.delivered() == list(range(vendor.first))

@@ -25,8 +25,9 @@ class Connector(QueryJobConnector):
     """The rows of a table in BigQuery, such as exported logs of Google Workspace, by a column that has their time.
 
     `identity` is any name for the table, `key` the JSON key file of a service account with the roles BigQuery Job User
-    and, for the table, BigQuery Data Viewer. Oldest first, `page_size` times `max_batches` rows a run, by one query,
-    which costs what it reads. What is younger than three minutes is left to the next run.
+    and, for the table, BigQuery Data Viewer (Cloud Console, IAM & Admin, Service Accounts). Oldest first, `page_size`
+    times `max_batches` rows a run, by one query, which costs what it reads. What is younger than three minutes is left
+    to the next run.
     """
 
     CONNECTOR = "google_bigquery_query"
@@ -135,7 +136,10 @@ class Connector(QueryJobConnector):
         while True:
             self._received = 0
             super().collect()
-            if self._received < self._most or self._known_pointer() != before:
+            if self._received < self._most:
+                return
+            self.logger.info("There is more than this run reads.", extra={"event": "backlog", "rows": self._received})
+            if self._known_pointer() != before:
                 return
             self._most *= 2
 
@@ -173,6 +177,10 @@ class Connector(QueryJobConnector):
                 extra={"event": "pointer_ignored", "exception": str(err)},
             )
             return now - int(source.first_run * times.SECOND)
+
+    def _note_question(self, source: Source, since: int | None, until: int) -> None:
+        start = None if since is None else str(times.written(since, "iso_us"))
+        self.asked(start, str(times.written(until, "iso_us")), {"rows": str(self._most)})
 
     def _values(self, source: Source, span: times.Span) -> dict[str, Any]:
         values = super()._values(source, span)

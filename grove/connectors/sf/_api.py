@@ -51,8 +51,9 @@ class SalesforceConnector(RestConnector):
     class Configuration(RestConnector.Configuration):
         """`identity` is any name for the org, where an app signs in by `client_id` and `client_secret`.
 
-        Without those a user signs in: `identity` is the name, `key` the password and `token` the security token.
-        Salesforce ends that in Summer '27.
+        That is an external client app with the client credentials flow (Setup, External Client App Manager), acting as
+        a user who may see the log. Without an app a user signs in: `identity` is the name, `key` the password and
+        `token` the security token. Salesforce ends that in Summer '27.
         """
 
         instance_url: str = Field(

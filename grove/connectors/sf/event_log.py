@@ -66,6 +66,8 @@ class Connector(_api.SalesforceConnector):
             since = place.begin - place.begin % (DAY * times.SECOND)
             # The pointer of an earlier deployment: one of all types is not the place in the files of each.
             floor = place.begin if self.operation != "all" else None
+        limits = {"interval": self.fields.interval, "type": self.operation}
+        self.asked(str(times.written(since, "iso")), str(times.written(now, "iso")), limits)
         for file in self._files(source, client, (since, now)):
             if file["Id"] not in place.done:
                 self._save_file(client, file, place, floor)

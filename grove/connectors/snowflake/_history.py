@@ -50,9 +50,10 @@ class HistoryConnector(QueryJobConnector):
     STREAM_FIELDS: ClassVar[tuple[str, ...]] = ("account", "database", "schema")
 
     class Configuration(RestConnector.Configuration):
-        """`identity` is the name of a user who may use the database SNOWFLAKE and has a warehouse.
+        """`identity` is the name of a user with a warehouse and imported privileges on the database SNOWFLAKE.
 
-        `key` is the user's private key: RSA, PKCS #8 in PEM.
+        `key` is a private key (RSA, PKCS #8 in PEM), of which the user has the public one: ALTER USER ... SET
+        RSA_PUBLIC_KEY. It needs the extra `snowflake`.
         """
 
         account: str = Field(
