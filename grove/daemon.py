@@ -336,7 +336,7 @@ class Supervisor:
             return
         counts = attempt.connector._counts if attempt.connector is not None else Counts()
         stream.totals.add(attempt.outcome, counts)
-        if attempt.facts is not None:
+        if attempt.facts is not None and not attempt.abandoned:
             stream.facts = attempt.facts
         elif attempt.outcome != "locked" and stream.began is not None:
             error = attempt.failure or attempt.error or None
@@ -410,6 +410,8 @@ class Supervisor:
             self._remove(key)
         for key in changed:
             self.streams[key].config = loaded.streams[key]
+            if not expects(loaded.streams[key]):
+                self._shortfalls.forget(key)
             self.schedule.change(key, loaded.streams[key].frequency, now)
         self._add(added, loaded, now)
         expecting = any(expects(stream.config) for stream in self.streams.values())

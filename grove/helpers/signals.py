@@ -5,11 +5,15 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
 __all__ = ["Mailbox", "Reload", "Stop"]
+
+_TURN = 0.5
+"""Seconds for which a signal can go unheard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,14 @@ class Mailbox:
 
     def receive(self, timeout: float) -> object | None:
         """The next message; None after `timeout` seconds without one."""
-        try:
-            return self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
+        deadline = time.monotonic() + timeout
+        while True:
+            # A signal that comes just before the wait begins does not end it: its handler runs at the next turn.
+            left = deadline - time.monotonic()
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=max(0.0, min(left, _TURN)))
+            if left <= _TURN:
+                return None
 
     @contextlib.contextmanager
     def signals(self, *, reload: bool = False) -> Iterator[None]:
