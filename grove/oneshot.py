@@ -74,10 +74,6 @@ class Report:
         return EXIT_OK
 
 
-def _unwatched(active: Sequence[Attempt], report: Report) -> None:
-    """Nobody looks."""
-
-
 class Collector:
     """Collects every due stream once. `leave` is called with the exit code where threads have to be left behind.
 
@@ -96,7 +92,7 @@ class Collector:
         handlers: Handlers | None = None,
         due: Callable[[BaseConnector], bool] = is_due,
         ready: Callable[[BaseConnector], None] | None = None,
-        watch: Callable[[Sequence[Attempt], Report], None] = _unwatched,
+        watch: Callable[[Sequence[Attempt], Report], None] | None = None,
     ) -> None:
         self._context = context
         self._settings = settings or Settings.read()
@@ -154,9 +150,10 @@ class Collector:
     def _wait(self, workers: Workers, left: int, report: Report) -> bool:
         """Whether all `left` streams have ended; otherwise some never will."""
         deadline: float | None = None
-        pause = PATROL if self._watch is _unwatched else _TICK
+        pause = PATROL if self._watch is None else _TICK
         while left:
-            self._watch(workers.active, report)
+            if self._watch is not None:
+                self._watch(workers.active, report)
             patience = pause if deadline is None else deadline - clock.monotonic()
             message = self._mailbox.receive(max(0.0, patience))
             if isinstance(message, Attempt):

@@ -19,7 +19,6 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from grove.helpers import clock
-from grove.logging import configure, redact
 
 __all__ = [
     "Finding",
@@ -31,6 +30,7 @@ __all__ = [
     "mark",
     "moment",
     "print_json",
+    "printable",
     "quietly",
     "span",
     "styled",
@@ -56,6 +56,14 @@ def print_json(document: Any) -> None:
 
 
 # --- text ---
+
+# A terminal obeys them, and what vendors send is shown on it.
+_CONTROLS = {code: " " for code in (*range(32), *range(127, 160))}
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with nothing in it that commands a terminal."""
+    return text.translate(_CONTROLS)
 
 
 def coloured(stream: TextIO) -> bool:
@@ -98,14 +106,15 @@ def findings(found: Sequence[Finding], indent: str = "") -> list[str]:
     longest = max((len(one.check) for one in found), default=0)
     lines = []
     for one in found:
-        lines.append(f"{indent}{mark(one.status)}{_GAP}{one.check:<{longest}}{_GAP}{one.message}")
+        lines.append(f"{indent}{mark(one.status)}{_GAP}{one.check:<{longest}}{_GAP}{printable(one.message)}")
         if one.help:
-            lines.append(f"{indent}{' ' * (4 + longest + 2 * len(_GAP))}{one.help}")
+            lines.append(f"{indent}{' ' * (4 + longest + 2 * len(_GAP))}{printable(one.help)}")
     return lines
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
     """The lines of a table; the columns `right` are aligned on that side, and no line ends in blanks."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
@@ -143,13 +152,13 @@ class Progress:
     """
 
     def __init__(self, *, beside: bool = False) -> None:
-        self._active = sys.stderr.isatty() and not (beside and sys.stdout.isatty())
+        self.active = sys.stderr.isatty() and not (beside and sys.stdout.isatty())
         self._lock = threading.RLock()
         self._shown = ""
 
     def show(self, text: str) -> None:
         """Put `text` in the place of what was there."""
-        if not self._active:
+        if not self.active:
             return
         with self._lock:
             if text != self._shown:
@@ -174,6 +183,8 @@ class PeopleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Without registered secrets, as in JSON."""
+        from grove.logging import redact
+
         facts = record.__dict__
         stream = facts.get("stream") or facts.get("identity")
         why = facts.get("exception") or facts.get("reason") or facts.get("error")
@@ -182,7 +193,7 @@ class PeopleFormatter(logging.Formatter):
         level = styled(record.levelname.lower(), sys.stderr, fg=_LEVELS.get(record.levelname))
         if record.exc_info and record.exc_info[1] is not None and not why:
             text += redact(f" {type(record.exc_info[1]).__name__}: {record.exc_info[1]}")
-        return f"{level}: {text}"
+        return f"{level}: {printable(text)}"
 
 
 class _AboveProgress(logging.StreamHandler[TextIO]):
@@ -214,6 +225,8 @@ def log_for_people(progress: Progress) -> None:
 
 def quietly(ctx: click.Context) -> None:
     """From here on, no logs: the command says itself all there is to say. With `--debug`, every one."""
+    from grove.logging import configure
+
     debug = bool((ctx.find_root().obj or {}).get("debug"))
     configure({}, "DEBUG" if debug else "INFO")
     if not debug:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grove.cli._documents import choose, complete_documents
+from grove.cli._terminal import Progress, json_option, log_for_people, print_json, table
 from grove.helpers.signals import Mailbox
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Wanted:
 @click.option("--until", callback=_moment, metavar="T", help="The moment before which to end; now, where not said.")
 @click.option("--list", "listing", is_flag=True, help="List the backfills that were begun.")
 @click.option("--forget", is_flag=True, help="Forget this one, so that it can be collected once more.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@json_option
 @click.pass_context
 def backfill(
     ctx: click.Context,
@@ -92,7 +93,6 @@ def backfill(
 
 def _list(name: str | None, as_json: bool) -> int:
     from grove.cli._backfills import listed
-    from grove.cli._terminal import print_json, table
     from grove.runtime import Settings, open_cache
 
     found = [one.facts() for one in listed(open_cache(Settings.read())) if name in (None, one.name)]
@@ -111,7 +111,6 @@ class _Opened:
 
     def __init__(self, wanted: _Wanted, context: dict[str, str]) -> None:
         from grove.cli._backfills import find
-        from grove.cli._terminal import Progress, log_for_people
         from grove.runtime import Handlers, Settings, load_documents
 
         self._wanted = wanted
@@ -186,7 +185,7 @@ class _Opened:
             handlers=self._handlers,
             due=lambda connector: True,
             ready=self._ready,
-            watch=watching(self._progress, 1),
+            watch=watching(self._progress, 1) if self._progress.active else None,
         )
         try:
             report = collector.run(Documents([self._config], []))
@@ -207,8 +206,6 @@ class _Opened:
 
     def _tell(self, stream: dict[str, Any] | None, code: int) -> int:
         """Say how it stands, with `stream` as `facts` made it where it ran; `code` itself."""
-        from grove.cli._terminal import print_json
-
         backfill = self._backfill.facts()
         if self._wanted.as_json:
             print_json({**backfill, "exit_code": code, "stream": stream})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grove.cli._documents import choose, complete_documents, problems_of
-from grove.cli._terminal import Finding, Progress, findings, json_option, print_json, quietly, span, styled
+from grove.cli._terminal import Finding, Progress, findings, json_option, print_json, printable, quietly, span, styled
 
 if TYPE_CHECKING:
     from grove.configs import Problem
@@ -71,6 +71,7 @@ def check(ctx: click.Context, names: tuple[str, ...], show: bool, as_json: bool)
     read nor changed, and nothing is delivered.
     """
     from grove.cli._rehearsal import rehearsal
+    from grove.oneshot import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK
     from grove.runtime import Settings, load_documents
 
     quietly(ctx)
@@ -95,8 +96,8 @@ def check(ctx: click.Context, names: tuple[str, ...], show: bool, as_json: bool)
     if as_json:
         print_json([_facts(result, show) for result in results])
     if any(result.wrong for result in results):
-        return 78
-    return 1 if any(result.failed for result in results) else 0
+        return EXIT_CONFIGURATION
+    return EXIT_FAILED if any(result.failed for result in results) else EXIT_OK
 
 
 def _unusable(name: str, problems: Sequence[Problem]) -> _Result:
@@ -327,7 +328,8 @@ def _show(result: _Result, show: bool) -> None:
     click.echo("\n".join(findings(result.findings, "  ")))
     if show and result.sample is not None:
         click.echo("\nThe first entry, its texts masked:\n")
-        click.echo(json.dumps(masked(result.sample), indent=2, ensure_ascii=False))
+        lines = json.dumps(masked(result.sample), indent=2, ensure_ascii=False).split("\n")
+        click.echo("\n".join(map(printable, lines)))
     if not result.failed:
         click.echo(f"Next: grove run {result.name} --dry-run")
 

@@ -2,9 +2,11 @@
 
 import click
 
+from grove.cli._terminal import findings, json_option, print_json, quietly
+
 
 @click.command(epilog="Exit codes: 0 nothing fails; 1 something does.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> int:
     """Look at this machine and at the set-up, and say what to do about what is wrong.
@@ -13,7 +15,6 @@ def doctor(ctx: click.Context, as_json: bool) -> int:
     removed again. Secrets are fetched.
     """
     from grove.cli._diagnosis import Examination
-    from grove.cli._terminal import findings, print_json, quietly
 
     quietly(ctx)
     found = Examination().findings()

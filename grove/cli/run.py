@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grove.cli._documents import choose, complete_documents
+from grove.cli._terminal import Progress, json_option, log_for_people, print_json
 from grove.helpers.signals import Mailbox
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _Wanted:
     metavar="N",
     help="Stop a stream after the page with which it has N entries; the next run goes on from there.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@json_option
 @click.pass_context
 def run(
     ctx: click.Context, names: tuple[str, ...], everything: bool, dry_run: bool, limit: int | None, as_json: bool
@@ -67,7 +68,6 @@ def _collect(wanted: _Wanted, context: dict[str, str], mailbox: Mailbox) -> int:
     """Collect what is wanted, say how it went, and return the exit code. Errors as `Collector.run()`."""
     from grove.cli._rehearsal import rehearsal
     from grove.cli._report import facts, show, watching
-    from grove.cli._terminal import Progress, log_for_people, print_json
     from grove.oneshot import Collector
     from grove.runtime import Settings, is_due, load_documents
 
@@ -95,7 +95,7 @@ def _collect(wanted: _Wanted, context: dict[str, str], mailbox: Mailbox) -> int:
         handlers=handlers,
         due=(lambda connector: True) if wanted.everything else is_due,
         ready=ready,
-        watch=watching(progress, len(chosen)),
+        watch=watching(progress, len(chosen)) if progress.active else None,
     )
     try:
         report = collector.run(documents, chosen)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from grove.cli._documents import choose, complete_documents
-from grove.cli._terminal import quietly, styled, width
+from grove.cli._terminal import printable, quietly, styled, width
 from grove.helpers import clock
 from grove.helpers.codecs import Zstd
 from grove.helpers.files import safe_component
@@ -231,17 +231,14 @@ def _readable(place: _Place, entry: Any) -> str:
     from grove.logging import redact
 
     pointer = place.path.pointers([entry])[0] if place.path is not None else None
+    moment = printable(pointer or "-")
     facts = [
         f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(',', ':'))}"
         for name, value in (entry.items() if isinstance(entry, dict) else ())
         if name != "_grove" and not (isinstance(value, str) and value == pointer)
     ]
-    text = redact(" ".join(facts).translate(_CONTROLS))
-    room = max(width(sys.stdout) - len(f"{pointer or '-'}  {place.name}  "), 20)
+    text = printable(redact(" ".join(facts)))
+    room = max(width(sys.stdout) - len(f"{moment}  {place.name}  "), 20)
     if len(text) > room:
         text = f"{text[: room - 1]}\N{HORIZONTAL ELLIPSIS}"
-    return f"{styled(pointer or '-', fg='cyan')}  {styled(place.name, bold=True)}  {text}"
-
-
-# A terminal obeys them, and entries come from outside.
-_CONTROLS = {code: " " for code in (*range(32), *range(127, 160))}
+    return f"{styled(moment, fg='cyan')}  {styled(place.name, bold=True)}  {text}"

@@ -92,6 +92,17 @@ def test_streams_and_descriptors_are_chosen(shell: Shell) -> None:
     assert (done.code, "Did you mean 'one'?" in done.err) == (2, True)
 
 
+def test_not_even_a_pointer_commands_the_terminal(shell: Shell) -> None:
+    with PracticeAPI([{"id": "\x1b]0;owned\x07\x9b31m", "at": "2026-11-24T12:00:00.000Z"}]) as api:
+        shell.collects(api, pointer_path="id")
+        for arguments in (["check", "practice", "--show"], ["run"], ["tail"]):
+            done = shell.terminal(*arguments)
+            assert done.code == 0
+            assert "]0;owned" in done.plain
+            assert not {"\x07", "\x9b"} & set(done.out)
+            assert "\x1b]" not in done.out
+
+
 def test_a_terminal_has_a_line_for_each(shell: Shell) -> None:
     evil = {
         "id": "e-1",
