@@ -1,8 +1,10 @@
 """`grove convert`: the state in files, of this Grove and of HashiCorp's, goes on in LMDB as if it had been there."""
 
+import io
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -117,6 +119,24 @@ def test_what_it_will_do_is_shown_and_nothing_is_done_unasked(files: Path) -> No
         "action": "copy",
     }
     assert not (files.parent / "lmdb").exists()
+
+
+class Keyboard(io.StringIO):
+    """Somebody at a terminal, and what they type."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("typed", "options", "code"), [("y\n", (), 0), ("n\n", (), 1), ("y\n", ("--json",), 1)])
+def test_somebody_at_a_terminal_is_asked(
+    files: Path, monkeypatch: pytest.MonkeyPatch, typed: str, options: tuple[str, ...], code: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Keyboard(typed))
+    result = run(files, *options)
+    assert result.code == code
+    assert ("Copy them?" in result.out) == (not options)
+    assert (everything(files) == EXPECTED) == (code == 0)
 
 
 def test_afterwards_it_says_what_to_do(files: Path) -> None:
