@@ -56,10 +56,12 @@ class QueryJobConnector(RestConnector):
             waited, pause = waited + pause, min(2 * pause, _LONGEST_PAUSE)
             response = _answer(client, again)
         part = self.part(request, response)
-        following = part.following
+        entries, following = part.entries, part.following
+        if self.past is not None:
+            entries = self._of_the_past(self.past, entries)
         self._asked = {*(self._asked if request is not walk.start else ()), request.fingerprint()}
         loops = following is not None and following.fingerprint() in self._asked
-        return Page(part.entries, None if loops else following, loops=loops, size=len(response.body))
+        return Page(entries, None if loops else following, loops=loops, size=len(response.body))
 
 
 def _answer(client: Client, request: Request) -> Response:

@@ -196,6 +196,18 @@ def test_a_lookback_with_more_rows_than_a_run_reads(stream: Stream, vendor: BigQ
 
 
 @bigquery
+def test_a_span_of_the_past_is_read_to_its_end(stream: Stream, vendor: BigQueryVendor) -> None:
+    vendor.tie(300)
+    vendor.offer(100)
+    since, until = vendor.entries[500][0], vendor.entries[-50][0]
+    connector = stream.connector(page_size=50, max_batches=2)
+    connector.past = (since, until)
+    connector.run()
+    assert connector.outcome == "succeeded"
+    assert stream.delivered() == [number for moment, number in vendor.entries if since <= moment < until]
+
+
+@bigquery
 def test_a_job_that_takes_its_time(stream: Stream, vendor: BigQueryVendor) -> None:
     vendor.unfinished = 3
     assert stream.run().outcome == "succeeded"

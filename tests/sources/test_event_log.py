@@ -105,6 +105,11 @@ def test_a_pointer_of_an_earlier_deployment(
 
 
 @vendor_only
+def test_there_is_no_span_of_the_past(stream: Stream, vendor: EventLogVendor) -> None:
+    assert "generated" in stream.connector().no_past()
+
+
+@vendor_only
 def test_a_file_without_an_address(stream: Stream, vendor: EventLogVendor) -> None:
     vendor.add(b"", LogFile=None)
     assert "without its id, address or date" in str(stream.run().failure)

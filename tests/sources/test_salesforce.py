@@ -167,6 +167,20 @@ def test_the_first_run_begins_where_the_document_says(stream: Stream, vendor: Ve
     assert "2020" not in vendor.asked[before].query["q"], "a later run goes on from the pointer"
 
 
+@pytest.mark.parametrize(
+    "vendor", ["sf_setup_audit_trail", "sf_field_audit_trail", "sf_threat_detection"], indirect=True
+)
+@pytest.mark.parametrize("big", ["", "newest first"])
+def test_a_span_of_the_past(stream: Stream, vendor: Vendor, big: str) -> None:
+    vendor.big = big  # type: ignore[attr-defined]
+    since, until = vendor.entries[500][0], vendor.entries[2700][0]
+    connector = stream.connector(start_date="2026-11-24")
+    connector.past = (since, until)
+    connector.run()
+    assert connector.outcome == "succeeded"
+    assert stream.delivered() == [number for moment, number in vendor.entries if since <= moment < until]
+
+
 @setup_audit_trail
 def test_a_start_that_is_no_date_is_told_and_ignored(
     stream: Stream, vendor: Vendor, caplog: pytest.LogCaptureFixture

@@ -189,6 +189,17 @@ def test_a_session_that_ends_is_not_delivered_again(stream: Stream, vendor: Sess
     assert stream.delivered() == list(range(vendor.first))
 
 
+@logins
+def test_a_span_of_the_past(stream: Stream, vendor: Vendor) -> None:
+    since, until = vendor.entries[500][0], vendor.entries[1700][0]
+    connector = stream.connector()
+    connector.past = (since, until)
+    connector.run()
+    assert connector.outcome == "succeeded"
+    assert stream.delivered() == [number for moment, number in vendor.entries if since <= moment < until]
+    assert len(vendor.asked) == 2, "what lies behind it is not asked for"
+
+
 # --- values ---
 
 

@@ -130,18 +130,21 @@ class Connector(QueryJobConnector):
         )
 
     def collect(self) -> None:
-        """Ask for so many rows; for more of them, where these bring the pointer no further."""
+        """Ask for so many rows; for more of them, where these bring the pointer no further.
+
+        A span of the past is collected to its end.
+        """
         self._most = self.fields.page_size * self.fields.max_batches
-        before = self._known_pointer()
         while True:
-            self._received = 0
+            before, self._received = self._known_pointer(), 0
             super().collect()
             if self._received < self._most:
                 return
             self.logger.info("There is more than this run reads.", extra={"event": "backlog", "rows": self._received})
-            if self._known_pointer() != before:
+            if self._known_pointer() == before:
+                self._most *= 2
+            elif self.past is None:
                 return
-            self._most *= 2
 
     def unfinished(self, request: Request, response: Response) -> Request | None:
         """Where to ask for the result of a query that takes longer than its `timeoutMs`."""

@@ -6,6 +6,7 @@ https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, Link, Re
 from grove.connectors.rest.paging import search
 from grove.connectors.rest.templates import fill
 from grove.connectors.sf._login import AppLogin, UserLogin
-from grove.exceptions import ConfigurationException, NotFoundException, RequestFailedException
+from grove.exceptions import ConfigurationException, RequestFailedException
 from grove.http import Auth, Client, RateLimit, Response, Stored
 
 _LOGIN = "https://login.salesforce.com"
@@ -104,6 +105,11 @@ class SalesforceConnector(RestConnector):
     def _client(self, source: Source) -> Client:
         return self.client(source)
 
+    @classmethod
+    def credentials(cls, document: Mapping[str, Any]) -> list[set[str]]:
+        """Those of an app, or of a user."""
+        return [{"client_id", "client_secret"}, {"identity", "key", "token"}]
+
     def _credentials(self, source: Source) -> Auth:
         fields = self.fields
         instance = fields.instance_url.rstrip("/")
@@ -125,15 +131,9 @@ class SoqlConnector(SalesforceConnector):
 
         start_date: str = Field("", description="Where the first run begins (ISO 8601), in place of seven days ago.")
 
-    def _collect(self) -> None:
-        start = self._start()
-        # The pointer is where the first run begins, so that an outage moves nothing.
-        if start is not None:
-            try:
-                _ = self.pointer
-            except NotFoundException:
-                self.pointer = times.written(start, _POINTER)
-        super()._collect()
+    def _beginning(self, source: Source, now: int) -> int:
+        start = self._start() if self.past is None else None
+        return super()._beginning(source, now) if start is None else start
 
     def _start(self) -> int | None:
         text = self.fields.start_date

@@ -14,7 +14,7 @@ from grove.connectors.sf import _api
 from grove.connectors.sf._files import Place, batches, rows
 from grove.exceptions import RequestFailedException
 from grove.helpers import clock
-from grove.http import Client
+from grove.http import Client, Response
 
 # A file is read as it comes, so that its size costs nothing but time.
 _LARGEST_FILE = 64 * 1024**3
@@ -55,6 +55,17 @@ class Connector(_api.SalesforceConnector):
         of_type = "" if self.operation == "all" else f" AND EventType = '{self.operation}'"
         return {"dated": self._dated, "of_type": of_type}
 
+    def no_past(self) -> str:
+        """Why there is no collecting a span of the past."""
+        return "its files are told apart by when they were generated, not by the times of their events"
+
+    def prepare(self, entries: list[Any], response: Response) -> list[Any]:
+        """The files, each with what is needed to collect it."""
+        for file in entries:
+            if not file.get("Id") or not file.get("LogFile") or times.moment_of(str(file.get("CreatedDate"))) is None:
+                raise RequestFailedException("Salesforce named an event log file without its id, address or date.")
+        return entries
+
     def _collect(self) -> None:
         source = self.source()
         client = self.client(source, max_response_bytes=_LARGEST_FILE)
@@ -84,9 +95,6 @@ class Connector(_api.SalesforceConnector):
         """The files of a span, the first generated first."""
         found: list[dict[str, Any]] = []
         self._each_page(source, client, self._walk(source, span, None), lambda page: found.extend(page.entries))
-        for file in found:
-            if not file.get("Id") or not file.get("LogFile") or times.moment_of(str(file.get("CreatedDate"))) is None:
-                raise RequestFailedException("Salesforce named an event log file without its id, address or date.")
         return sorted(found, key=lambda file: (_generated(file), file["Id"]))
 
     def _save_file(self, client: Client, file: dict[str, Any], place: Place, floor: int | None) -> None:

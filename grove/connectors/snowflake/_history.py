@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from grove.exceptions import RequestFailedException
 from grove.http import Auth, Response, SignedJwt, next_link
 
 _WRITTEN = "%Y-%m-%d %H:%M:%S.%f+00:00"
+_MOMENT = "TO_TIMESTAMP_TZ(?, 'YYYY-MM-DD HH24:MI:SS.FF6TZH:TZM')"
 _RUNNING = 202
 
 
@@ -26,10 +28,9 @@ def source(columns: str, view: str, time: str, **facts: Any) -> Source:
         headers={"X-Snowflake-Authorization-Token-Type": "KEYPAIR_JWT"},
         body={
             "statement": (
-                f"SELECT {columns} FROM {view} "
-                f"WHERE {time} >= TO_TIMESTAMP_TZ(?, 'YYYY-MM-DD HH24:MI:SS.FF6TZH:TZM') ORDER BY {time} ASC"
+                f"SELECT {columns} FROM {view} WHERE {time} >= {_MOMENT} AND {time} <= {_MOMENT} ORDER BY {time} ASC"
             ),
-            "bindings": {"1": {"type": "TEXT", "value": "{since}"}},
+            "bindings": {"1": {"type": "TEXT", "value": "{since}"}, "2": {"type": "TEXT", "value": "{until}"}},
             "parameters": {"timezone": "UTC"},
             "timeout": int(HistoryConnector.PATIENCE),
             "warehouse": "{warehouse}",
@@ -103,6 +104,11 @@ class HistoryConnector(QueryJobConnector):
         size = self.fields.batch_size
         for start in range(0, len(page.entries), size):
             self.save(page.entries[start : start + size])
+
+    @classmethod
+    def credentials(cls, document: Mapping[str, Any]) -> list[set[str]]:
+        """A key, which may have a passphrase."""
+        return [{"key"}]
 
     def _credentials(self, source: Source) -> Auth:
         fields = self.fields

@@ -17,6 +17,7 @@ from grove.connectors.snowflake.session_history import Connector as SessionHisto
 from ..vendor import SECOND, Answered, Asked, RefusedError, Vendor, moment, only
 
 STATEMENTS = "/api/v2/statements"
+MOMENT = re.escape("TO_TIMESTAMP_TZ(?, 'YYYY-MM-DD HH24:MI:SS.FF6TZH:TZM')")
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -115,15 +116,18 @@ class LoginHistoryVendor(Vendor):
         assert (body["database"], body["schema"], body["warehouse"]) == ("SNOWFLAKE", "ACCOUNT_USAGE", "SMALL")
         assert body["parameters"] == {"timezone": "UTC"}
         match = re.fullmatch(
-            rf"SELECT {re.escape(self.statement)} WHERE (\w+) >= TO_TIMESTAMP_TZ\(\?, '(.+)'\) ORDER BY \1 ASC",
+            rf"SELECT {re.escape(self.statement)} WHERE (\w+) >= {MOMENT} AND \1 <= {MOMENT} ORDER BY \1 ASC",
             body["statement"],
         )
-        if match is None or match[1] != self.time or match[2] != "YYYY-MM-DD HH24:MI:SS.FF6TZH:TZM":
+        if match is None or match[1] != self.time:
             raise RefusedError(422, {"code": "001003", "message": "SQL compilation error"})
-        binding = body["bindings"]["1"]
-        assert binding["type"] == "TEXT"
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00:00", binding["value"])
-        return [list(row.values()) for row in self.between(moment(binding["value"]), newest_first=False)]
+        bounds = []
+        for place in ("1", "2"):
+            binding = body["bindings"][place]
+            assert binding["type"] == "TEXT"
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00:00", binding["value"])
+            bounds.append(moment(binding["value"]))
+        return [list(row.values()) for row in self.between(*bounds, newest_first=False)]
 
     def entry(self, moment: int, number: int) -> dict[str, Any]:
         """A row, by the names of its columns."""
