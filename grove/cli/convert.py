@@ -14,11 +14,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 from blake3 import blake3
 
+from grove.backup import StreamId
 from grove.caches import BaseCache, Batch, Key, local_file, local_lmdb
 from grove.caches._lmdb_opening import DATA
 from grove.cli._session import LockedElsewhere, session
@@ -42,17 +43,6 @@ _MEANINGS = {
 _POINTER_WIDTH = 40
 
 
-class Stream(NamedTuple):
-    """What state belongs to: all that follows the kind in a key, and the operation."""
-
-    reference: str
-    operation: str
-
-    def key(self, kind: str) -> Key:
-        """Where the fact of that kind lies."""
-        return Key(f"{kind}.{self.reference}", self.operation)
-
-
 Facts = dict[Key, str]
 
 
@@ -60,7 +50,7 @@ Facts = dict[Key, str]
 class Step:
     """What becomes of one stream: `facts` to be written in the place of `found`."""
 
-    stream: Stream
+    stream: StreamId
     action: str
     facts: Facts
     found: Facts
@@ -137,13 +127,13 @@ def _facts(cache: BaseCache) -> Facts:
     return dict(cache.scan(""))
 
 
-def _by_stream(facts: Facts) -> dict[Stream, Facts]:
+def _by_stream(facts: Facts) -> dict[StreamId, Facts]:
     """The facts of each stream, without the lock: nobody holds what is copied."""
-    found: dict[Stream, Facts] = defaultdict(dict)
+    found: dict[StreamId, Facts] = defaultdict(dict)
     for key, value in facts.items():
-        kind, dot, reference = key.pk.partition(".")
-        if dot and kind != CACHE_KEY_LOCK:
-            found[Stream(reference, key.sk)][key] = value
+        stream = StreamId.of(key)
+        if stream is not None and key != stream.key(CACHE_KEY_LOCK):
+            found[stream][key] = value
     return found
 
 
@@ -163,7 +153,7 @@ def _plan(source: Facts, target: Facts, replace: bool) -> list[Step]:
     ]
 
 
-def _action(stream: Stream, facts: Facts, found: Facts, replace: bool) -> str:
+def _action(stream: StreamId, facts: Facts, found: Facts, replace: bool) -> str:
     mark = found.get(stream.key(CONVERTED))
     own = {key: value for key, value in found.items() if key != stream.key(CONVERTED)}
     if _digest(facts) in (mark, _digest(own)):
@@ -182,12 +172,12 @@ def _refuse_collected(todo: list[Step], caches: Sequence[BaseCache]) -> None:
             state.load()
             if not may_take(state, duration):
                 raise LockedElsewhere(
-                    f"{_name(step.stream)} is being collected: its lock runs until {state.get(CACHE_KEY_LOCK)}. Stop "
+                    f"{step.stream} is being collected: its lock runs until {state.get(CACHE_KEY_LOCK)}. Stop "
                     "what collects it, then repeat this. Nothing was changed."
                 )
 
 
-def _state(cache: BaseCache, stream: Stream) -> StreamState:
+def _state(cache: BaseCache, stream: StreamId) -> StreamState:
     return StreamState(cache, lambda kind: f"{kind}.{stream.reference}", stream.operation)
 
 
@@ -204,13 +194,13 @@ def _copy(todo: list[Step], source: BaseCache, target: BaseCache) -> None:
             target.apply(_batch(step))
         except ConflictError as err:
             raise LockedElsewhere(
-                f"{_name(step.stream)} is being collected with LMDB. Stop what collects it, then repeat this."
+                f"{step.stream} is being collected with LMDB. Stop what collects it, then repeat this."
             ) from err
     after = _by_stream(_facts(source))
     changed = [step.stream for step in todo if after[step.stream] != step.facts]
     if changed:
         raise LockedElsewhere(
-            f"{', '.join(map(_name, changed))} went on in the files meanwhile. Stop what collects them, then repeat "
+            f"{', '.join(map(str, changed))} went on in the files meanwhile. Stop what collects them, then repeat "
             "this: the copy is made anew."
         )
 
@@ -246,11 +236,11 @@ def _described(steps: list[Step]) -> list[dict[str, Any]]:
     ]
 
 
-def _document_names() -> dict[Stream, str]:
+def _document_names() -> dict[StreamId, str]:
     """What the documents at hand call their streams; nothing where there are none."""
     logging.disable(logging.CRITICAL)
     try:
-        return {Stream(*state_key(config)): config.name for config in load_documents().streams}
+        return {StreamId(*state_key(config)): config.name for config in load_documents().streams}
     except GroveException:
         return {}
     finally:
@@ -288,7 +278,3 @@ def _next(source: local_file.Handler, todo: list[Step]) -> str:
     if os.environ.get(ENV_GROVE_CACHE_HANDLER) == "local_file":
         text += f" From now on unset {ENV_GROVE_CACHE_HANDLER}, or the files are used as before."
     return text
-
-
-def _name(stream: Stream) -> str:
-    return f"{stream.reference} ({stream.operation})"

@@ -246,7 +246,7 @@ def test_streams_that_are_being_collected_are_refused(files: Path, where: str) -
     cache.set(*lock, _expiry(60))
     result = run(files, "--yes")
     assert result.code == 75
-    assert f"{REFERENCE} (all) is being collected" in result.err
+    assert f"{REFERENCE}/all is being collected" in result.err
     assert [key for key in everything(files) if key != lock] == []
     cache.set(*lock, _expiry(-1))
     done(files)
