@@ -1,8 +1,8 @@
 """What is kept about backfills, beside the streams whose past they collect.
 
 Each has state of its own: the keys of its stream, with one more component at the end of their pk. So the live pointer
-is never moved, both may run at once, and no two objects have one name. A record, under the kind `backfill`, says which
-span it is and whether all of it has been delivered.
+is never moved, both may run at once, and no two objects have one name. A record beside says which span it is, and
+whether all of it has been delivered.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from grove.state import StreamState
 __all__ = ["Backfill", "begin", "find", "finish", "forget", "listed", "namespace"]
 
 KIND = "backfill"
+RECORDS = "backfills"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ class Backfill:
 
     @property
     def key(self) -> Key:
-        """Where its record lies: under what was asked for."""
+        """Where its record lies: under what was asked for, apart from all that belongs to streams."""
         end = "" if self.open_ended else self.until
         span = blake3(f"{self.since} {end}".encode()).hexdigest(8)
-        return Key(f"{KIND}.{self.reference}.{span}", self.operation)
+        return Key(RECORDS, f"{self.reference}.{span}/{self.operation}")
 
     @property
     def suffix(self) -> str:
@@ -116,7 +117,7 @@ def finish(cache: BaseCache, backfill: Backfill) -> Backfill:
 
 def listed(cache: BaseCache) -> list[Backfill]:
     """Every backfill that was begun, by name and span. NotImplementedException where the cache cannot list its keys."""
-    found = (_decoded(text) for _, text in cache.scan(f"{KIND}."))
+    found = (_decoded(text) for _, text in cache.scan(RECORDS))
     return sorted(found, key=lambda one: (one.name, one.since, one.until))
 
 
