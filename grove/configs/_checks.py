@@ -74,7 +74,7 @@ def built(document: Document) -> tuple[ConnectorConfig | None, list[Problem]]:
     config = check.run()
     if config is not None:
         config._origin = document
-    return config, check.problems
+    return config, sorted(check.problems, key=lambda problem: (problem.line, problem.column))
 
 
 def is_built_in(kind: Any) -> bool:
