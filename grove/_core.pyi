@@ -67,8 +67,8 @@ class Order(NamedTuple):
     ascending: bool
     descending: bool
 
-def order(pointers: list[str]) -> Order | None:
-    """The order of pointers that are all of one kind (see `rank`); None for others, and for none at all."""
+def order(pointers: list[str | None]) -> Order | None:
+    """The order of pointers that are all of one kind (see `rank`), without None; None for others, and for none at all."""
 
 @final
 class RawPage:

@@ -805,6 +805,8 @@ def order(pointers: list) -> Order | None:
     for index in range(count):
         text = pointers[index]
         if type(text) is not str:
+            if text is None:
+                return order([pointer for pointer in pointers if pointer is not None])
             return None
         this = _parse_text(<str>text, &value)
         if this == UNSURE:

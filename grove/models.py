@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import hashlib
 import re
 from collections.abc import Iterable
@@ -225,9 +226,7 @@ class ConnectorConfig(_Document):
 
     def reference(self, suffix: str | None = None) -> str:
         """The stream's part of a cache key: `<connector>.<md5 of the identity>[.<suffix>]`."""
-        # A name, not a protection: hosts in FIPS mode refuse md5 unless told so.
-        identity = hashlib.md5(self.identity.encode("utf-8", "surrogatepass"), usedforsecurity=False)
-        reference = f"{self.connector}.{identity.hexdigest()}"
+        reference = f"{self.connector}.{_digest(self.identity)}"
         return f"{reference}.{suffix}" if suffix else reference
 
 
@@ -239,3 +238,9 @@ class Run(BaseModel):
     configuration: ConnectorConfig
     future: Future[Any] | None = None
     last: datetime | None = None
+
+
+@functools.lru_cache(maxsize=65_536)  # every page asks for it several times
+def _digest(identity: str) -> str:
+    # A name, not a protection: hosts in FIPS mode refuse md5 unless told so.
+    return hashlib.md5(identity.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()

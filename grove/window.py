@@ -118,8 +118,8 @@ class Progress(Protocol):
     shown: str | None
     newest: str | None
 
-    def covered(self, pointers: Sequence[str | None], indexes: list[int], lookback: int) -> list[int]: ...
-    def advance(self, pointers: Sequence[str | None], kept: Sequence[str | None]) -> Change: ...
+    def covered(self, pointers: list[str | None], indexes: list[int], lookback: int) -> list[int]: ...
+    def advance(self, pointers: list[str | None], kept: list[str | None]) -> Change: ...
     def moved(self, pointer: str | None) -> None: ...
     def finish(self) -> Change | None: ...
 
@@ -144,19 +144,18 @@ class OldestFirst:
         self._held = False
         self._high: tuple[int, int] | None = None
 
-    def covered(self, pointers: Sequence[str | None], indexes: list[int], lookback: int) -> list[int]:
+    def covered(self, pointers: list[str | None], indexes: list[int], lookback: int) -> list[int]:
         """Nothing but a hash drops an entry of an oldest-first stream."""
         return indexes
 
-    def advance(self, pointers: Sequence[str | None], kept: Sequence[str | None]) -> Change:
+    def advance(self, pointers: list[str | None], kept: list[str | None]) -> Change:
         """What to commit with a page: `pointers` of all its entries (one at least), `kept` of those that were new."""
-        everything = _known(pointers)
-        span = order(everything)
+        span = order(pointers)
         change = Change()
         if span is None:
-            self.shown = everything[-1]
+            self.shown = _known(pointers)[-1]
         else:
-            change.mismatch = self._breaks_order(span, order(_known(kept)))
+            change.mismatch = self._breaks_order(span, span if kept is pointers else order(kept))
             self.shown = later(self.shown, span.high)
         self.newest = self.shown
         if not self._held:
@@ -216,7 +215,7 @@ class NewestFirst:
         self._trusted = True
         self.intervals = list(intervals)
 
-    def covered(self, pointers: Sequence[str | None], indexes: list[int], lookback: int) -> list[int]:
+    def covered(self, pointers: list[str | None], indexes: list[int], lookback: int) -> list[int]:
         """The `indexes` whose entries no earlier run has delivered.
 
         Only what lies strictly inside an interval is known without its hash; `lookback` (in the unit of the
@@ -227,7 +226,7 @@ class NewestFirst:
             return indexes
         horizon = None
         if lookback:
-            span = order(_known(pointers))
+            span = order(pointers)
             if span is None:
                 # How new they are cannot be told.
                 return indexes
@@ -242,18 +241,17 @@ class NewestFirst:
                 kept.append(index)
         return kept
 
-    def advance(self, pointers: Sequence[str | None], kept: Sequence[str | None]) -> Change:
+    def advance(self, pointers: list[str | None], kept: list[str | None]) -> Change:
         """What to commit with a page: `pointers` of all its entries (one at least), `kept` of those that were new."""
-        everything = _known(pointers)
-        span = order(everything)
+        span = order(pointers)
         if span is None:
             # Opaque pointers: the first entry is the newest, and there are no intervals to keep.
             if self.newest is None:
-                self.newest = everything[0]
+                self.newest = _known(pointers)[0]
             self._trusted = False
             return self._committed(Change())
         self.newest = later(self.newest, span.high)
-        change = Change(mismatch=self._breaks_order(span, order(_known(kept))))
+        change = Change(mismatch=self._breaks_order(span, span if kept is pointers else order(kept)))
         if self._trusted:
             self._extend(span)
         return self._committed(change)

@@ -200,6 +200,7 @@ def rank(pointer: str) -> tuple[int, int] | None:
 
 def order(texts: list[Any]) -> tuple[int, str, str, int, int, bool, bool] | None:
     """kind, low, high, their ranks, ascending, descending."""
+    texts = [text for text in texts if text is not None]
     ranks = [rank(text) if isinstance(text, str) else None for text in texts]
     found = [pair for pair in ranks if pair is not None]
     if not found or len(found) < len(texts) or len({kind for kind, _ in found}) > 1:

@@ -293,6 +293,7 @@ _LONGEST = 150
 _DIGEST_BYTES = 16
 
 
+@functools.lru_cache(maxsize=4096)
 def safe_component(text: str) -> str:
     """`text` as one component of a path: at most 150 ASCII characters, never empty, hidden, `.` or `..`.
 

@@ -1,6 +1,7 @@
 """What every output offers: object names, settings, `submit()` and, for those that can, staging."""
 
 import abc
+import functools
 import logging
 import re
 from dataclasses import dataclass
@@ -51,11 +52,16 @@ class ObjectName:
 
     def path(self) -> PurePosixPath:
         """Where the object lies, below the root of the output."""
-        moment = self.moment.astimezone(UTC)
-        # The kind follows other characters, so its leading dot hides nothing.
-        ending = safe_component(f"{self.tag}{self.kind}")
-        name = f"{safe_component(self.operation)}-{moment.strftime(DATESTAMP_FORMAT)}.{self.part:d}-{ending}"
-        return self.folder() / moment.strftime("%Y/%m/%d") / name
+        return _path(self)
+
+
+@functools.lru_cache(maxsize=64)  # several ask for each
+def _path(name: ObjectName) -> PurePosixPath:
+    moment = name.moment.astimezone(UTC)
+    # The kind follows other characters, so its leading dot hides nothing.
+    ending = safe_component(f"{name.tag}{name.kind}")
+    file = f"{safe_component(name.operation)}-{moment.strftime(DATESTAMP_FORMAT)}.{name.part:d}-{ending}"
+    return name.folder() / moment.strftime("%Y/%m/%d") / file
 
 
 class BaseOutput(abc.ABC):

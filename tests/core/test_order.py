@@ -129,9 +129,13 @@ def test_opaque_pointers(pointer: str) -> None:
     assert _core.order([pointer]) is None
 
 
-@pytest.mark.parametrize("mixed", [[], ["1", "2025-03-04"], ["1", "x"], ["1", None], [1], ["9" * 700, "1"]])
+@pytest.mark.parametrize("mixed", [[], ["1", "2025-03-04"], ["1", "x"], [None, None], [1], ["9" * 700, "1"]])
 def test_nothing_is_said_of_no_or_mixed_pointers(mixed: list[Any]) -> None:
     assert _core.order(mixed) is None
+
+
+def test_none_is_left_out() -> None:
+    assert _core.order([None, "3", None, "5", None]) == _core.order(["3", "5"]) is not None
 
 
 def test_low_and_high_are_the_first_of_their_equals() -> None:

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from pydantic import Field, ValidationError
 
 from grove import _core
-from grove._core import RawPage
 from grove.caches import BaseCache
 from grove.connectors import BaseConnector
 from grove.connectors.rest import times
@@ -333,10 +332,8 @@ class RestConnector(BaseConnector):
     _reads_text: bool | None = None
 
     def _error_in(self, expression: str, source: Source, response: Response) -> str | None:
-        if self._is_text(source):
-            data = response.page(source.entries, self.POINTER_PATH).envelope()
-        else:
-            data = response.json()
+        is_text = self._is_text(source)
+        data = response.page(source.entries, self.POINTER_PATH).envelope() if is_text else response.json()
         found = search(expression, data)
         return str(found) if found else None
 
