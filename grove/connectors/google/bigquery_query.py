@@ -7,7 +7,7 @@ import uuid
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from grove.connectors._query_jobs import Part, QueryJobConnector
 from grove.connectors.google._rows import entries
@@ -77,11 +77,12 @@ class Connector(QueryJobConnector):
                     raise ValueError(f"{column!r} is no name of a column")
             return value
 
-        @model_validator(mode="after")
-        def _have_the_pointer(self) -> Connector.Configuration:
-            if _path_in_entries(self.pointer_path, self.columns) is None:
-                raise ValueError(f"none of the columns has the pointer_path {self.pointer_path!r}; add it to them")
-            return self
+        @field_validator("pointer_path")
+        @classmethod
+        def _is_in_the_columns(cls, value: str, info: ValidationInfo) -> str:
+            if "columns" in info.data and _path_in_entries(value, info.data["columns"]) is None:
+                raise ValueError(f"none of the columns has {value!r}; add it to them")
+            return value
 
     SOURCE = Source(
         url="https://bigquery.googleapis.com/bigquery/v2/projects/{project_id}/queries",

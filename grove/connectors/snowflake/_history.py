@@ -53,8 +53,8 @@ class HistoryConnector(QueryJobConnector):
     class Configuration(RestConnector.Configuration):
         """`identity` is the name of a user with a warehouse and imported privileges on the database SNOWFLAKE.
 
-        `key` is a private key (RSA, PKCS #8 in PEM), of which the user has the public one: ALTER USER ... SET
-        RSA_PUBLIC_KEY. It needs the extra `snowflake`.
+        `key` is a private key (RSA, PKCS #8 in PEM), of which the user has the public one (ALTER USER, RSA_PUBLIC_KEY).
+        Signing needs the extra `snowflake`.
         """
 
         account: str = Field(
