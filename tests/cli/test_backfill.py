@@ -9,14 +9,21 @@ import pytest
 
 from grove.caches import Key
 from grove.caches.local_lmdb import Handler as Cache
+from grove.cli import cli
 from grove.connectors.rest import times
 from grove.testing.practice import Granularity, Order, Paging, PracticeAPI
 from grove.testing.practice_faults import rate_limited, status
 from grove.testing.practice_truth import compare
-from tests.cli.shell import Shell
+from tests.cli.here import run_here
+from tests.cli.shell import Done, Shell
 
 # Of 600 entries, a second apart, the span begins with one and ends before another.
 FIRST, BEHIND = 150, 420
+
+
+def here(shell: Shell, *arguments: str) -> Done:
+    """`grove backfill` without a process of its own, where that makes no difference."""
+    return run_here(cli, "backfill", *arguments, **shell.environment)
 
 
 def span(api: PracticeAPI, first: int = FIRST, behind: int = BEHIND) -> tuple[str, str, str, str]:
@@ -45,7 +52,7 @@ def exact(api: PracticeAPI, shell: Shell, first: int = FIRST, behind: int = BEHI
 def test_exactly_the_span(shell: Shell, order: Order, paging: Paging, granularity: Granularity, until: bool) -> None:
     with PracticeAPI(600, order=order, paging=paging, granularity=granularity) as api:
         shell.collects(api, params={"since": "{since}", **({"until": "{until}"} if until else {})})
-        done = shell.run("backfill", "practice", *span(api), "--json")
+        done = here(shell, "practice", *span(api), "--json")
         assert done.code == 0, done.err
         assert (done.json["state"], done.json["stream"]["entries"]) == ("finished", 270)
         assert exact(api, shell) is True
@@ -54,7 +61,7 @@ def test_exactly_the_span(shell: Shell, order: Order, paging: Paging, granularit
 def test_oldest_first_is_not_asked_beyond_the_end(shell: Shell) -> None:
     with PracticeAPI(2_000) as api:
         shell.collects(api)
-        assert shell.run("backfill", "practice", *span(api, 0, 150)).code == 0
+        assert here(shell, "practice", *span(api, 0, 150)).code == 0
         assert exact(api, shell, 0, 150) is True
         # Two pages have it, and one or two behind them show that it is over.
         assert len(api.requests) <= 4
@@ -63,7 +70,7 @@ def test_oldest_first_is_not_asked_beyond_the_end(shell: Shell) -> None:
 def test_a_format_that_knows_only_days_loses_nothing_of_the_last(shell: Shell) -> None:
     with PracticeAPI(600, granularity="day") as api:
         shell.collects(api, params={"since": "{since}", "until": "{until}"}, time_format="date")
-        assert shell.run("backfill", "practice", *span(api)).code == 0
+        assert here(shell, "practice", *span(api)).code == 0
         asked = api.requests[0].query
         day = datetime.date.fromisoformat(api.offered[0]["at"][:10])
         assert (asked["since"], asked["until"]) == (f"{day}", f"{day + datetime.timedelta(days=1)}")
@@ -77,18 +84,18 @@ def test_late_and_tied_entries_are_of_the_past_too(shell: Shell) -> None:
         moments = sorted(api.offered, key=lambda entry: str(entry["at"]))
         shell.collects(api, lookback=10)
         since, until = moments[200]["at"], moments[500]["at"]
-        assert shell.run("backfill", "practice", "--since", since, "--until", until).code == 0
+        assert here(shell, "practice", "--since", since, "--until", until).code == 0
         expected = [entry for entry in api.offered if since <= entry["at"] < until]
         assert compare(expected, shell.delivered).exact
 
 
 def test_without_an_end_it_goes_up_to_now(shell: Shell, api: PracticeAPI) -> None:
     shell.collects(api)
-    done = shell.run("backfill", "practice", "--since", api.offered[200]["at"], "--json")
+    done = here(shell, "practice", "--since", api.offered[200]["at"], "--json")
     assert done.json["stream"]["entries"] == 50
     assert abs(times.moment_of(done.json["until"]) or 0) > (times.moment_of(api.offered[-1]["at"]) or 0)
     # The same command is the same backfill, although it is later now.
-    again = shell.run("backfill", "practice", "--since", api.offered[200]["at"], "--json")
+    again = here(shell, "practice", "--since", api.offered[200]["at"], "--json")
     assert (again.json["until"], again.json["stream"]) == (done.json["until"], None)
 
 
@@ -255,14 +262,14 @@ def test_what_an_older_version_kept_stays_the_live_streams(shell: Shell) -> None
 )
 def test_a_source_without_a_past_is_refused(shell: Shell, api: PracticeAPI, fields: dict[str, Any], why: str) -> None:
     shell.collects(api, **fields)
-    done = shell.run("backfill", "practice", *span(api, 10, 20))
+    done = here(shell, "practice", *span(api, 10, 20))
     assert (done.code, api.requests) == (2, [])
     assert f"'practice' (http_json) cannot collect a past time: {why}" in " ".join(done.err.split())
 
 
 def test_a_connector_that_declares_nothing_is_refused(shell: Shell) -> None:
     shell.document("beat")
-    done = shell.run("backfill", "beat", "--since", "2026-01-01")
+    done = here(shell, "beat", "--since", "2026-01-01")
     assert done.code == 2
     assert "'beat' (local_heartbeat) cannot collect a past time: how its source is asked is not declared" in " ".join(
         done.err.split()
@@ -271,7 +278,7 @@ def test_a_connector_that_declares_nothing_is_refused(shell: Shell) -> None:
 
 def test_a_pointer_that_is_no_time_is_refused(shell: Shell, api: PracticeAPI) -> None:
     shell.collects(api, pointer_path="id")
-    done = shell.run("backfill", "practice", *span(api, 10, 20))
+    done = here(shell, "practice", *span(api, 10, 20))
     assert done.code == 1
     assert "has the pointer 'e-0000010', which is no time" in done.err
     assert shell.delivered == []
@@ -291,18 +298,18 @@ def test_a_pointer_that_is_no_time_is_refused(shell: Shell, api: PracticeAPI) ->
 )
 def test_wrong_usage(shell: Shell, api: PracticeAPI, arguments: tuple[str, ...], said: str) -> None:
     shell.collects(api)
-    done = shell.run("backfill", *arguments)
+    done = here(shell, *arguments)
     assert (done.code, said in done.err) == (2, True), done.err
 
 
 def test_the_list(shell: Shell) -> None:
-    assert shell.run("backfill", "--list").out == "No backfill was ever begun.\n"
+    assert here(shell, "--list").out == "No backfill was ever begun.\n"
     with PracticeAPI(600) as api:
         shell.collects(api)
         shell.collects(api, "other")
-        assert shell.run("backfill", "practice", *span(api)).code == 0
+        assert here(shell, "practice", *span(api)).code == 0
         since, until = (api.offered[index]["at"].replace(".000Z", "Z") for index in (FIRST, BEHIND))
-    found = shell.run("backfill", "--list", "--json").json
+    found = here(shell, "--list", "--json").json
     finished = found[0].pop("finished")
     assert abs(datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(finished)).days == 0
     assert found == [
@@ -314,8 +321,8 @@ def test_the_list(shell: Shell) -> None:
             "command": f"grove backfill practice --since {since} --until {until}",
         }
     ]
-    assert shell.run("backfill", "--list").out.splitlines()[1].split() == ["practice", since, until, "finished"]
-    assert shell.run("backfill", "other", "--list", "--json").json == []
+    assert here(shell, "--list").out.splitlines()[1].split() == ["practice", since, until, "finished"]
+    assert here(shell, "other", "--list", "--json").json == []
 
 
 def wait_for(process: "subprocess.Popen[str]", ready: Any) -> None:

@@ -11,17 +11,22 @@ from typing import Any
 import pytest
 
 from grove.caches.local_lmdb import Handler as Cache
+from grove.cli import cli
 from grove.helpers import clock
 from grove.testing.practice import PracticeAPI
 from grove.testing.practice_faults import rate_limited
-from tests.cli.shell import Shell
+from tests.cli.here import run_here
+from tests.cli.shell import Done, Shell
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def diagnosis(shell: Shell, **environment: str) -> dict[str, list[tuple[str, str, str | None]]]:
     """What `doctor --json` says, by check; its exit code has to fit."""
-    done = shell.run("doctor", "--json", **environment)
+    return findings_of(run_here(cli, "doctor", "--json", **{**shell.environment, **environment}))
+
+
+def findings_of(done: Done) -> dict[str, list[tuple[str, str, str | None]]]:
     found: dict[str, list[tuple[str, str, str | None]]] = {}
     for one in done.json["checks"]:
         found.setdefault(one["check"], []).append((one["status"], one["message"], one["help"]))
@@ -129,7 +134,8 @@ def test_a_directory_of_documents_that_is_not_there(shell: Shell) -> None:
 def test_plugins_that_cannot_be_loaded(shell: Shell) -> None:
     shell.plugin("needy", "import module_that_is_not_there", "outputs")
     shell.document("beat", processors=[{"name": "x", "processor": "split_paths"}])
-    found = diagnosis(shell, GROVE_OUTPUT_HANDLER="needy", GROVE_SECRET_HANDLER="environ")
+    done = shell.run("doctor", "--json", GROVE_OUTPUT_HANDLER="needy", GROVE_SECRET_HANDLER="environ")
+    found = findings_of(done)
     misspelt, missing = (message for _, message, _ in found["plugins"])
     assert "it needs the package 'module_that_is_not_there'" in missing
     assert "Did you mean 'environment'" in misspelt
