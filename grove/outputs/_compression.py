@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from grove.exceptions import ConfigurationException
 from grove.helpers.codecs import GZIP, Codec, Gzip, Plain, Zstd
@@ -16,8 +16,12 @@ __all__ = ["CompressionSettings"]
 class CompressionSettings(BaseOutput.Configuration):
     """`compression`: gzip, zstd or none. `compression_level`: 0 to 3 for gzip, 1 to 19 for zstd; more is smaller."""
 
-    compression: Literal["gzip", "zstd", "none"] = "gzip"
-    compression_level: int | None = None
+    compression: Literal["gzip", "zstd", "none"] = Field(
+        default="gzip", description="How objects are compressed: gzip, zstd (with its extra) or none."
+    )
+    compression_level: int | None = Field(
+        default=None, description="0 to 3 for gzip, 1 to 19 for zstd; more is smaller."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> CompressionSettings:

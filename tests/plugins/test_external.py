@@ -36,7 +36,7 @@ def report(site: Site, api: PracticeAPI) -> Report:
 
 
 def test_what_pip_has_installed_is_what_is_written_here(installed: Path) -> None:
-    for path in SOURCE.rglob("*.py"):
+    for path in (SOURCE / "acme_grove").rglob("*.py"):
         assert (installed / path.relative_to(SOURCE)).read_bytes() == path.read_bytes()
 
 
