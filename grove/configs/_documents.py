@@ -5,10 +5,10 @@ Several are a list in JSON, and have `---` between them in YAML.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from grove.configs._problems import Path, Problem, dotted
@@ -154,18 +154,20 @@ class Text:
 
     def _broken(self, code: str, message: str, help: str, line: int, column: int) -> Problem:
         quote, caret = "", 0
-        if 0 < line <= len(self._lines):
+        lines = _lines(self.text, self.is_json)
+        if 0 < line <= len(lines):
             from grove.configs import _quoting
 
-            quote, caret = _quoting.unparsed(self._lines[line - 1], column - 1, _KNOWN_NAMES)
+            quote, caret = _quoting.unparsed(lines[line - 1], column - 1, _KNOWN_NAMES)
         return Problem(self.source, code, message, help, line, column, quote=quote, caret=caret)
 
     def repeated(self, document: Document) -> Iterator[Path]:
         """The fields of `document` that are there more than once."""
         from grove.configs import _yaml
 
-        if document.index < len(self._roots):
-            yield from _yaml.repeated(self._roots[document.index])
+        nodes = _nodes(self.text, self.is_json)
+        if document.index < len(nodes):
+            yield from _yaml.repeated(nodes[document.index])
 
     def locate(self, document: Document, path: Path, *, at_name: bool) -> tuple[int, int, str, int, int]:
         """Line, column, the line as it may be quoted, the place within that, and how much of it is meant.
@@ -174,33 +176,36 @@ class Text:
         """
         from grove.configs import _quoting, _yaml
 
-        if document.index >= len(self._roots):
+        nodes = _nodes(self.text, self.is_json)
+        if document.index >= len(nodes):
             return 0, 0, "", 0, 0
-        root = self._roots[document.index]
+        root = nodes[document.index]
         node, is_whole = _yaml.follow(root, path, at_name=at_name)
         start, end = node.start_mark, node.end_mark
-        line = self._lines[start.line]
+        line = _lines(self.text, self.is_json)[start.line]
         until = end.column if is_whole and end.line == start.line else start.column + 1
         quote, caret, width = _quoting.parsed(line, start.line, (start.column, until), root, document.may_show)
         return start.line + 1, start.column + 1, quote, caret, width
 
-    @cached_property
-    def _lines(self) -> list[str]:
-        return [line.rstrip("\r") for line in self.text.split("\n")] if self.is_json else _LINE_END.split(self.text)
 
-    @cached_property
-    def _roots(self) -> list[Node]:
-        """The documents as nodes, by their indexes; none where they cannot be had."""
-        from grove.configs import _yaml
+# Of one text only, and not kept with it: a process has thousands of them.
+@functools.lru_cache(maxsize=1)
+def _lines(text: str, is_json: bool) -> list[str]:
+    return [line.rstrip("\r") for line in text.split("\n")] if is_json else _LINE_END.split(text)
 
-        text = self.text
-        if self.is_json:
-            text = _NO_YAML.sub(lambda match: " " if len(match[0]) == 1 else "\\u0041", text)
-        try:
-            roots = _yaml.compose(text)
-            return list(_yaml.members(root for root in roots if self.is_json or _yaml.construct(root) is not None))
-        except _yaml.NotYamlError:
-            return []
+
+@functools.lru_cache(maxsize=1)
+def _nodes(text: str, is_json: bool) -> list[Node]:
+    """The documents as nodes, by their indexes; none where they cannot be had."""
+    from grove.configs import _yaml
+
+    if is_json:
+        text = _NO_YAML.sub(lambda match: " " if len(match[0]) == 1 else "\\u0041", text)
+    try:
+        roots = _yaml.compose(text)
+        return list(_yaml.members(root for root in roots if is_json or _yaml.construct(root) is not None))
+    except _yaml.NotYamlError:
+        return []
 
 
 def read(data: bytes, source: str) -> list[Document]:

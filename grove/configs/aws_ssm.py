@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-adv
 
 from typing import ClassVar
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.configs import BaseConfig
@@ -29,9 +29,13 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    prefix: str = "/grove/connectors/"
-    assume_role_arn: str | None = None
-    ssm_region: str | None = None
+    prefix: str = Field(
+        default="/grove/connectors/", description="The path below which parameters hold a document each, or several."
+    )
+    assume_role_arn: str | None = Field(default=None, description="A role to assume first.")
+    ssm_region: str | None = Field(
+        default=None, description="The region; without it AWS_REGION, the profile's, or us-east-1."
+    )
 
     @field_validator("prefix")
     @classmethod

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grove.configs import BaseConfig, Problem
@@ -20,7 +20,7 @@ class Configuration(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="ignore")
 
-    path: Path
+    path: Path = Field(description="The directory of documents, searched recursively.")
 
 
 class Handler(BaseConfig):

@@ -104,6 +104,13 @@ class ConfigContract:
         assert _names(backend.get("two")) == ["two"]
         assert backend.get("three") == []
 
+    def test_a_list_is_several_documents(self, backend: BaseConfig) -> None:
+        self.put("many", f"[{_text('one')}, {_text('two')}]")
+        assert _names(backend.get()) == ["one", "two"]
+        self.put("many", f"[{_text('one')}, {_text('two', frequency=0)}, {_text('three')}]")
+        assert _names(backend.get()) == ["one", "two", "three"]
+        assert len(backend.problems) == 1
+
     # --- those that are unusable ---
 
     @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)

@@ -121,17 +121,18 @@ class Shell:
                 raise
         return Done(process.returncode, out, err)
 
-    def terminal(self, *arguments: str, **environment: str) -> Done:
-        """Run `grove` in a terminal of its own, 120 columns wide."""
-        return run_in_terminal([*GROVE, *arguments], {**self.environment, **environment}, self.root)
+    def terminal(self, *arguments: str, typed: str = "", **environment: str) -> Done:
+        """Run `grove` in a terminal of its own, 120 columns wide, in which these lines are `typed`."""
+        return run_in_terminal([*GROVE, *arguments], {**self.environment, **environment}, self.root, typed)
 
 
-def run_in_terminal(command: list[str], environment: dict[str, str], folder: Path) -> Done:
-    """Run `command` with a terminal as its stdin, stdout and stderr."""
+def run_in_terminal(command: list[str], environment: dict[str, str], folder: Path, typed: str = "") -> Done:
+    """Run `command` with a terminal as its stdin, stdout and stderr, in which these lines are `typed`."""
     pid, fd = pty.fork()
     if pid == 0:
         os.chdir(folder)
         os.execvpe(command[0], command, {**environment, "COLUMNS": "120"})
+    os.write(fd, typed.encode())
     deadline, data = time.monotonic() + _LIMIT, b""
     try:
         while True:

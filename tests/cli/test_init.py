@@ -190,6 +190,10 @@ def test_without_a_source_there_is_a_list_or_a_question(fresh: Shell) -> None:
     assert (done.code, done.out) == (2, "")
     assert "okta_system_log" in done.err
     assert "grove init SOURCE" in done.err
+    asked = fresh.terminal("init", typed="okta_user\nokta_users\n")
+    assert asked.code == 0, asked.plain
+    assert "There is no source 'okta_user'. Did you mean 'okta_users'" in asked.plain
+    assert (fresh.root / "conf" / "okta-users.yaml").exists()
 
 
 def test_a_connector_of_somebody_else_gets_a_document_too(monkeypatch: pytest.MonkeyPatch) -> None:

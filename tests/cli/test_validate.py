@@ -126,12 +126,12 @@ def test_nothing_to_look_at_is_a_problem(shell: Shell) -> None:
 
 
 def test_documents_with_one_state_and_with_one_name_are_placed(shell: Shell) -> None:
-    head = "connector: local_heartbeat\n"
+    head = "connector: local_heartbeat\ncount: 1\ninterval: 0\n"
     path = write(shell, "a.yaml", f"name: a\n{head}identity: x\n---\nname: b\n{head}identity: x\n")
     write(shell, "b.yaml", f"name: a\n{head}identity: y\n")
     shared, named = shell.run("validate", "--offline", "--json").json["problems"]
-    assert (shared["code"], shared["line"], shared["column"], shared["document"]) == ("shared-state", 7, 11, "b")
-    assert f"{path}:3:11" in shared["help"]
+    assert (shared["code"], shared["line"], shared["column"], shared["document"]) == ("shared-state", 11, 11, "b")
+    assert f"{path}:5:11" in shared["help"]
     assert (named["code"], named["source"], named["line"]) == ("duplicate-name", path.replace("a.yaml", "b.yaml"), 1)
     assert f"{path}:1:7" in named["help"]
     done = shell.run("run", "--json")

@@ -84,6 +84,13 @@ def test_a_page_that_leads_to_itself_is_an_error(prefix: str, ssm_link: Link) ->
         Handler().get()
 
 
+def test_a_parameter_may_hold_yaml(put: Put) -> None:
+    put("one", text="name: one\nidentity: no\nconnector: local_heartbeat\n---\nname: two\n")
+    handler = Handler()
+    assert [(config.name, config.identity) for config in handler.get()] == [("one", "no")]
+    assert [(problem.path, problem.line) for problem in handler.problems] == [("identity", 5), ("connector", 5)]
+
+
 # --- who asks, and where ---
 
 

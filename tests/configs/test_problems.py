@@ -250,3 +250,24 @@ def test_a_disabled_document_may_name_what_is_not_installed(load: Load) -> None:
     assert brief(load("name: a\nconnector: not_yet\nidentity: one\ndisabled: true\nfrequency: x\n")) == [
         ("wrong-type", 5, 12, "frequency")
     ]
+
+
+def test_of_a_long_line_the_part_around_the_mark_is_shown(load: Load) -> None:
+    document = {"name": "a", "connector": "local_heartbeat", "identity": "i" * 500, "count": "five", "key": "k" * 500}
+    (problem,) = load(json.dumps(document), "a.json")
+    assert len(problem.quote) == 160
+    assert problem.quote[problem.caret : problem.caret + problem.width] == '"five"'
+    assert "kkk" not in problem.quote
+
+
+def test_problems_come_in_the_order_of_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(FAULTY)
+    handler = Handler([path])
+    handler.get()
+    assert [problem.line for problem in handler.problems] == sorted(problem.line for problem in handler.problems)
+
+
+def test_a_field_that_is_called_like_a_part_of_pydantic_is_placed(load: Load) -> None:
+    text = "name: a\nconnector: local_heartbeat\nidentity: one\nschema: {a: 1}\ncopy: 1\n"
+    assert brief(load(text)) == [("unknown-field", 4, 1, "schema"), ("unknown-field", 5, 1, "copy")]
