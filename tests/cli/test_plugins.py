@@ -103,7 +103,7 @@ def test_a_setting_says_what_it_is_for(shell: Shell) -> None:
         "default": "grove",
         "description": "What the keys begin with: one per deployment.",
     }
-    for group in ("outputs", "caches", "secrets"):
+    for group in ("outputs", "caches", "configs", "secrets"):
         for about in shell.run("plugins", group, "--json").json["plugins"]:
             assert all(setting["description"] for setting in about["settings"]), about["name"]
 
