@@ -73,6 +73,20 @@ def test_a_file_that_turns_up_after_one_that_was_generated_later(stream: Stream,
 
 
 @vendor_only
+@pytest.mark.parametrize(("lookback", "expected"), [(3 * 86_400, 1), (0, 1001)])
+def test_a_file_that_is_generated_once_more(
+    stream: Stream, vendor: EventLogVendor, lookback: int, expected: int
+) -> None:
+    assert stream.run(lookback=lookback).outcome == "succeeded"
+    late = (vendor.entries[500][0], len(vendor.entries))
+    vendor.entries.append(late)
+    vendor.add(vendor.content([*vendor.entries[:1000], late]))
+    assert stream.run(lookback=lookback).outcome == "succeeded"
+    assert len(stream.delivered()) == vendor.first + expected
+    assert set(stream.delivered()) == set(range(vendor.first + 1))
+
+
+@vendor_only
 def test_what_is_remembered_does_not_grow_for_ever(stream: Stream, vendor: EventLogVendor) -> None:
     for _ in range(100):
         vendor.offer(1)

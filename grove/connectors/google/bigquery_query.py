@@ -158,7 +158,8 @@ class Connector(QueryJobConnector):
         self._received += len(rows)
         token = found.get("pageToken")
         following = self._result(request, response, token) if token else None
-        return Part(entries(rows, found["schema"]["fields"]) if rows else [], following)
+        fields = (found.get("schema") or {}).get("fields") or []
+        return Part(entries(rows, fields), following)
 
     def _result(self, request: Request, response: Response, token: str | None = None) -> Request:
         """The request for a page of a job's result, the first one where there is no token."""

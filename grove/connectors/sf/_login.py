@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -69,9 +70,11 @@ class UserLogin(Auth):
         """Add the session, which the first request begins."""
         headers["Authorization"] = f"Bearer {self._session(stop).id}"
 
-    def renew(self, refused: dict[str, str] | object) -> bool:
-        """Forget a session that has ended. Always True."""
-        self._found = None
+    def renew(self, refused: Mapping[str, str]) -> bool:
+        """Forget a session that has ended, unless another thread has begun the next one already. Always True."""
+        with self._lock:
+            if self._found is not None and refused.get("Authorization") == f"Bearer {self._found.id}":
+                self._found = None
         return True
 
     def base_url(self, stop: threading.Event | None = None) -> str | None:

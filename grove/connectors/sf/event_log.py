@@ -27,7 +27,8 @@ class Connector(_api.SalesforceConnector):
     """The events of a Salesforce org, from its event log files; `operation` may be a type of event, such as Login.
 
     File by file, in the order in which Salesforce generates them: daily ones on the next day, hourly ones three to six
-    hours later, either up to days late. Within and between files the events are in no strict order.
+    hours later, either up to days late. Within and between files the events are in no strict order. A day's file that
+    is generated once more brings its events once more: a `lookback` of three days drops those.
     """
 
     CONNECTOR = "sf_event_log"
