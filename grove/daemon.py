@@ -429,7 +429,7 @@ class Supervisor:
                 "next_in": None if due is None else round(due - now, 1),
             },
         )
-        if not self.streams and (first or removed):
+        if not self.streams and not loaded.elsewhere and (removed or (first and self._settings.share.leads)):
             logger.warning("There is nothing to collect: no enabled configuration document was found.")
         if logger.isEnabledFor(logging.DEBUG):
             for key in (*added, *changed):

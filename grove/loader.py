@@ -12,7 +12,7 @@ from grove.exceptions import ConfigurationException, GroveException
 from grove.health.facts import Facts, keys_at, read
 from grove.models import ConnectorConfig
 from grove.recovery import recover_unconfigured
-from grove.runtime import DocumentSource, Handlers, Settings, keys_itself, state_key
+from grove.runtime import Documents, DocumentSource, Handlers, Settings, keys_itself, state_key
 
 __all__ = ["Loaded", "Loader", "NotLoaded", "StreamKey", "known_facts", "stream_key", "unique"]
 
@@ -24,11 +24,15 @@ StreamKey = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Every stream there is, what is known of those that are new, and how many documents are unusable."""
+    """Every stream of this process, what is known of those that are new, and how many documents are unusable.
+
+    `elsewhere` says that there are more, which other processes collect.
+    """
 
     streams: dict[StreamKey, ConnectorConfig]
     facts: dict[StreamKey, Facts] = field(default_factory=dict)
     problems: int = 0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,15 @@ class Loader:
             self._send(NotLoaded(err, fatal=isinstance(err, ConfigurationException)))
             return
         try:
-            loaded = self._load(source, handlers, current)
+            documents = source.load()
+            loaded = self._load(documents, handlers, current)
         except BaseException as err:
             self._send(NotLoaded(err))
             return
         self._send(loaded)
-        if not self._recovered:
+        if not self._recovered and self._settings.share.leads:
             self._recovered = True
-            configured = {state_key(config) for config in loaded.streams.values()}
+            configured = {state_key(config) for config in documents.streams}
             recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
 
     def _open(self) -> tuple[DocumentSource, Handlers]:
@@ -92,9 +97,9 @@ class Loader:
             self._handlers = Handlers(self._settings)
         return self._source, self._handlers
 
-    def _load(self, source: DocumentSource, handlers: Handlers, current: Mapping[StreamKey, str]) -> Loaded:
-        documents = source.load()
-        streams, refused = unique(documents.streams, current)
+    def _load(self, documents: Documents, handlers: Handlers, current: Mapping[StreamKey, str]) -> Loaded:
+        share = self._settings.share
+        streams, refused = unique((c for c in documents.streams if share.has(stream_key(c))), current)
         for name, other in refused - self._refused:
             logger.error(
                 "A document is not collected, because another one has the same state.",
@@ -102,7 +107,8 @@ class Loader:
             )
         self._refused = refused
         new = {key: config for key, config in streams.items() if key not in current}
-        return Loaded(streams, known_facts(handlers.cache, new), len(documents.problems))
+        facts = known_facts(handlers.cache, new)
+        return Loaded(streams, facts, len(documents.problems), elsewhere=len(documents.streams) > len(streams))
 
 
 def stream_key(config: ConnectorConfig) -> StreamKey:

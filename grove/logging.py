@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from grove.exceptions import ConfigurationException
+from grove.helpers import turns
 from grove.helpers.needles import SHORTEST, Needles
 
 __all__ = ["GroveFormatter", "configure", "forget_secrets", "redact", "register_secret"]
@@ -222,6 +223,12 @@ def _redacted(value: Any) -> Any:
 
 
 class _Handler(logging.StreamHandler[Any]):
+    def emit(self, record: logging.LogRecord) -> None:
+        with turns.turn(turns.STDERR) as torn:
+            if torn:
+                self.stream.write(self.terminator)
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
         # The standard way prints a traceback with the record's arguments. A closed stderr is no reason to
         # stop.

@@ -12,6 +12,7 @@ from typing import Any
 from grove.connectors import BaseConnector
 from grove.helpers import clock
 from grove.helpers.signals import Mailbox, Stop
+from grove.loader import stream_key
 from grove.models import ConnectorConfig
 from grove.recovery import recover_unconfigured
 from grove.runtime import Documents, Handlers, Settings, is_due, load_documents, state_key
@@ -73,6 +74,17 @@ class Report:
             return EXIT_LOCKED
         return EXIT_OK
 
+    def tell(self) -> None:
+        """Log how it went."""
+        logger.info(
+            "Collection finished.",
+            extra={
+                "streams": sum(map(len, self.streams.values())),
+                **{name: self.count(name) for name in OUTCOMES},
+                "problems": len(self.problems),
+            },
+        )
+
 
 class Collector:
     """Collects every due stream once. `leave` is called with the exit code where threads have to be left behind.
@@ -106,22 +118,27 @@ class Collector:
     def run(self, documents: Documents, chosen: Sequence[ConnectorConfig] | None = None) -> Report:
         """Collect, and say how it went. One stream's failure never concerns another.
 
-        `chosen` are those of the documents that are to be collected; all of them where it is not given.
+        `chosen` are those of the documents that are to be collected; all of them where it is not given. Of them, this
+        process takes its share, and problems that concern no stream are for the process that leads.
 
         After a request to stop, streams end at their next page. Where some do not within `GRACE` seconds, or where
         all that is left hangs, their leases are given back and the process ends from here.
         ConfigurationException or AccessException where the cache or the output cannot be used.
         """
-        report = Report(problems=[str(problem) for problem in documents.problems])
-        streams = documents.streams if chosen is None else chosen
-        if not streams:
-            logger.warning("There is nothing to collect: no enabled configuration document was found.")
+        share = self._settings.share
+        report = Report(problems=[str(problem) for problem in documents.problems] if share.leads else [])
+        every = documents.streams if chosen is None else chosen
+        if not every:
+            if share.leads:
+                logger.warning("There is nothing to collect: no enabled configuration document was found.")
             return report
+        streams = [config for config in every if share.has(stream_key(config))]
         handlers = self._handlers
         if handlers is None:
             handlers = Handlers(self._settings)
-            configured = {state_key(config) for config in documents.streams}
-            recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
+            if share.leads:
+                configured = {state_key(config) for config in documents.streams}
+                recover_unconfigured(handlers.cache, handlers.output, configured, self._settings.lock_duration)
         workers = Workers(min(self._settings.workers, len(streams)), self._context, handlers, self._mailbox.send)
         for config in streams:
             workers.submit(self._attempt(config))
@@ -129,14 +146,8 @@ class Collector:
         if not complete:
             _abandon(workers, report)
         workers.close()
-        logger.info(
-            "Collection finished.",
-            extra={
-                "streams": len(streams),
-                **{name: report.count(name) for name in OUTCOMES},
-                "problems": len(report.problems),
-            },
-        )
+        if share.count == 1:
+            report.tell()
         if not complete:
             self._leave(report.exit_code)
         return report

@@ -24,12 +24,14 @@ from grove.constants import (
     DEFAULT_CONFIG_REFRESH,
     DEFAULT_LOCK_DURATION,
     DEFAULT_OUTPUT_HANDLER,
+    DEFAULT_PROCESSES,
     DEFAULT_WORKER_COUNT,
     ENV_GROVE_CACHE_HANDLER,
     ENV_GROVE_CONFIG_HANDLER,
     ENV_GROVE_CONFIG_REFRESH,
     ENV_GROVE_LOCK_DURATION,
     ENV_GROVE_OUTPUT_HANDLER,
+    ENV_GROVE_PROCESSES,
     ENV_GROVE_SECRET_HANDLER,
     ENV_GROVE_STATUS_ADDRESS,
     ENV_GROVE_WORKER_COUNT,
@@ -47,6 +49,7 @@ from grove.logging import register_secret
 from grove.models import ConnectorConfig, is_credential
 from grove.outputs import BaseOutput
 from grove.outputs._several import load as load_output
+from grove.processes.share import Share
 from grove.secrets import BaseSecret
 
 logger = logging.getLogger(__name__)
@@ -54,11 +57,15 @@ logger = logging.getLogger(__name__)
 
 # --- what the environment says ---
 
+MOST_PROCESSES = 64
+"""More cores than that are better used by several hosts, and processes cost memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The runtime's settings; durations are seconds."""
+    """The runtime's settings; durations are seconds. `share` says which streams are this process's."""
 
+    processes: int = DEFAULT_PROCESSES
     workers: int = DEFAULT_WORKER_COUNT
     lock_duration: int = DEFAULT_LOCK_DURATION
     config_refresh: int = DEFAULT_CONFIG_REFRESH
@@ -67,11 +74,13 @@ class Settings:
     config: str = DEFAULT_CONFIG_HANDLER
     secret: str = ""
     status_address: str = ""
+    share: Share = field(default_factory=Share)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings in `environment`; ConfigurationException names a variable that is no such number."""
         return cls(
+            processes=_positive(environment, ENV_GROVE_PROCESSES, DEFAULT_PROCESSES, most=MOST_PROCESSES),
             workers=_positive(environment, ENV_GROVE_WORKER_COUNT, DEFAULT_WORKER_COUNT),
             lock_duration=_positive(environment, ENV_GROVE_LOCK_DURATION, DEFAULT_LOCK_DURATION),
             config_refresh=_positive(environment, ENV_GROVE_CONFIG_REFRESH, DEFAULT_CONFIG_REFRESH),
@@ -83,7 +92,7 @@ class Settings:
         )
 
 
-def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
+def _positive(environment: Mapping[str, str], name: str, default: int, most: int | None = None) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
@@ -93,6 +102,8 @@ def _positive(environment: Mapping[str, str], name: str, default: int) -> int:
         number = 0
     if number < 1:
         raise ConfigurationException(f"{name} is {text!r}; it has to be a whole number above 0.")
+    if most is not None and number > most:
+        raise ConfigurationException(f"{name} is {text!r}; {most} is the most.")
     return number
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("connectors",),
     (
         *("runtime", "schedule", "workers", "loader", "oneshot", "daemon", "health", "backup"),
-        *("entrypoints", "cli", "testing"),
+        *("processes", "entrypoints", "cli", "testing"),
     ),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

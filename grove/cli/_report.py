@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 from grove import _core
@@ -15,7 +15,7 @@ from grove.models import OutputStream
 from grove.oneshot import Report
 from grove.workers import Attempt
 
-__all__ = ["facts", "show", "watching"]
+__all__ = ["course", "facts", "merged_course", "show", "show_course", "watching"]
 
 # Lines of the summary: a terminal holds no more. What went wrong comes first.
 _MOST_LINES = 40
@@ -36,13 +36,36 @@ def watching(progress: Progress, streams: int) -> Callable[[Sequence[Attempt], R
     """What shows, as often as it is called, how far the collection of so many streams has come."""
 
     def watch(active: Sequence[Attempt], report: Report) -> None:
-        running = [attempt for attempt in active if attempt.began is not None]
-        entries = sum(attempt.entries for attempt in report.attempts) + sum(map(_entries_so_far, running))
-        names = ", ".join(attempt.config.name for attempt in running[:3])
-        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
-        progress.show(f"{streams - len(active)} of {streams} streams done, {entries:,} entries. {names}{more}")
+        show_course(progress, course(active, report), streams)
 
     return watch
+
+
+def course(active: Sequence[Attempt], report: Report) -> dict[str, Any]:
+    """How far a collection has come: the streams that are `done` and `left`, `entries`, and the names of `running`."""
+    running = [attempt for attempt in active if attempt.began is not None]
+    return {
+        "done": len(report.attempts),
+        "left": len(active),
+        "entries": sum(attempt.entries for attempt in report.attempts) + sum(map(_entries_so_far, running)),
+        "running": [attempt.config.name for attempt in running],
+    }
+
+
+def show_course(progress: Progress, found: dict[str, Any], streams: int) -> None:
+    """Show how far the collection of so many `streams` has come, by what `course` has found."""
+    running, done = found["running"], streams - found["left"]
+    more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+    names = ", ".join(running[:3])
+    progress.show(f"{done} of {streams} streams done, {found['entries']:,} entries. {names}{more}")
+
+
+def merged_course(parts: Iterable[dict[str, Any]]) -> tuple[dict[str, Any], int]:
+    """How far several processes have come together, as `course` says it, and the number of their streams."""
+    found: dict[str, Any] = {"done": 0, "left": 0, "entries": 0, "running": []}
+    for part in parts:
+        found = {name: found[name] + part[name] for name in found}
+    return found, found["done"] + found["left"]
 
 
 def _entries_so_far(attempt: Attempt) -> int:

@@ -18,7 +18,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
-from grove.helpers import clock
+from grove.helpers import clock, turns
 
 __all__ = [
     "Finding",
@@ -160,7 +160,7 @@ class Progress:
         """Put `text` in the place of what was there."""
         if not self.active:
             return
-        with self._lock:
+        with self._lock, turns.turn(turns.STDERR):
             if text != self._shown:
                 self._shown = text
                 sys.stderr.write(f"\r\x1b[K{text[: width(sys.stderr) - 1]}")
@@ -202,8 +202,9 @@ class _AboveProgress(logging.StreamHandler[TextIO]):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.clear()
-        super().emit(record)
+        with turns.turn(turns.STDERR):
+            self._progress.clear()
+            super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         # As for JSON: a closed stderr is no reason to stop, and a traceback nothing to read.

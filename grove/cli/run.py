@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,18 +16,21 @@ from grove.helpers.signals import Mailbox
 
 if TYPE_CHECKING:
     from grove.connectors import BaseConnector
+    from grove.oneshot import Report
+    from grove.runtime import Settings
+    from grove.workers import Attempt
+
+    Watch = Callable[[Sequence[Attempt], Report], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What the command line asks for."""
+class Wanted:
+    """What is to be collected: the streams called `names` or all of them, `everything` also where it is not due."""
 
-    names: tuple[str, ...]
-    everything: bool
-    dry_run: bool
-    limit: int | None
-    as_json: bool
-    debug: bool
+    names: Sequence[str] = ()
+    everything: bool = False
+    dry_run: bool = False
+    limit: int | None = None
 
 
 @click.command(
@@ -54,55 +59,41 @@ def run(
     its document) is collected whether it is due or not.
     """
     debug = bool((ctx.find_root().obj or {}).get("debug"))
-    wanted = _Wanted(names, everything or bool(names), dry_run, limit, as_json, debug)
+    wanted = Wanted(names, everything or bool(names), dry_run, limit)
     mailbox = Mailbox()
     with mailbox.signals():
         # Only now: a request to stop is heard while this takes its time.
         from grove.entrypoints import base, local_process
 
         context = local_process.runtime_information()
-        return base.guarded(lambda: _collect(wanted, context, mailbox), context, debug, passing=(click.UsageError,))
+        work = functools.partial(_run, wanted, context, mailbox, as_json=as_json, debug=debug)
+        return base.guarded(work, context, debug, passing=(click.UsageError,))
 
 
-def _collect(wanted: _Wanted, context: dict[str, str], mailbox: Mailbox) -> int:
-    """Collect what is wanted, say how it went, and return the exit code. Errors as `Collector.run()`."""
-    from grove.cli._rehearsal import rehearsal
-    from grove.cli._report import facts, show, watching
-    from grove.oneshot import Collector
-    from grove.runtime import Settings, is_due, load_documents
+def _run(wanted: Wanted, context: dict[str, str], mailbox: Mailbox, *, as_json: bool, debug: bool) -> int:
+    """Collect what is wanted, say how it went, and return the exit code. Errors as `collect`."""
+    from grove.cli._report import show, watching
+    from grove.runtime import Settings
 
     settings = Settings.read()
     to_stdout = "local_stdout" in settings.output and not wanted.dry_run
-    if wanted.as_json and to_stdout:
+    if as_json and to_stdout:
         raise click.UsageError(
             "With --json, stdout is for the report, and GROVE_OUTPUT_HANDLER sends entries there. Use another output, "
             "or --dry-run."
         )
     progress = Progress(beside=to_stdout)
-    if sys.stderr.isatty() and not wanted.debug:
+    if sys.stderr.isatty() and not debug:
         log_for_people(progress)
-    documents = load_documents(settings)
-    chosen = choose(documents, wanted.names)
-    handlers, nowhere = rehearsal(settings) if wanted.dry_run else (None, None)
-
-    def ready(connector: BaseConnector) -> None:
-        connector.limit = wanted.limit
-
-    collector = Collector(
-        context,
-        settings,
-        mailbox,
-        handlers=handlers,
-        due=(lambda connector: True) if wanted.everything else is_due,
-        ready=ready,
-        watch=watching(progress, len(chosen)) if progress.active else None,
-    )
     try:
-        report = collector.run(documents, chosen)
+        if settings.processes > 1:
+            report, streams = _collect_together(wanted, settings, mailbox, progress, debug)
+        else:
+            watch = functools.partial(watching, progress) if progress.active else None
+            report, streams = collect(wanted, settings, context, mailbox, watch)
     finally:
         progress.clear()
-    streams = [facts(attempt, wanted.limit, nowhere) for attempt in report.attempts]
-    if wanted.as_json:
+    if as_json:
         print_json(
             {
                 "dry_run": wanted.dry_run,
@@ -118,3 +109,57 @@ def _collect(wanted: _Wanted, context: dict[str, str], mailbox: Mailbox) -> int:
         if report.problems or not streams:
             out.write("Next: grove validate\n" if report.problems else "Next: grove init\n")
     return report.exit_code
+
+
+def collect(
+    wanted: Wanted,
+    settings: Settings,
+    context: dict[str, str],
+    mailbox: Mailbox,
+    watching: Callable[[int], Watch] | None = None,
+) -> tuple[Report, list[dict[str, Any]]]:
+    """Collect this process's share of what is wanted: how it went, and the facts of each stream.
+
+    `watching`, called with the number of streams, makes what looks on meanwhile. Errors as `load_documents()`,
+    `choose()` and `Collector.run()`.
+    """
+    from grove.cli._rehearsal import rehearsal
+    from grove.cli._report import facts
+    from grove.oneshot import Collector
+    from grove.runtime import is_due, load_documents
+
+    documents = load_documents(settings)
+    chosen = choose(documents, wanted.names)
+    handlers, nowhere = rehearsal(settings) if wanted.dry_run else (None, None)
+
+    def ready(connector: BaseConnector) -> None:
+        connector.limit = wanted.limit
+
+    collector = Collector(
+        context,
+        settings,
+        mailbox,
+        handlers=handlers,
+        due=(lambda connector: True) if wanted.everything else is_due,
+        ready=ready,
+        watch=None if watching is None else watching(len(chosen)),
+    )
+    report = collector.run(documents, chosen)
+    return report, [facts(attempt, wanted.limit, nowhere) for attempt in report.attempts]
+
+
+def _collect_together(
+    wanted: Wanted, settings: Settings, mailbox: Mailbox, progress: Progress, debug: bool
+) -> tuple[Report, list[dict[str, Any]]]:
+    """As `collect`, in several processes."""
+    from grove.cli._report import merged_course, show_course
+    from grove.processes import supervisor
+
+    def watch(courses: Sequence[dict[str, Any]]) -> None:
+        show_course(progress, *merged_course(courses))
+
+    try:
+        found = supervisor.collect(settings, debug, mailbox, asdict(wanted), watch if progress.active else None)
+    except supervisor.UsageError as err:
+        raise click.UsageError(str(err)) from err
+    return found.report, found.streams

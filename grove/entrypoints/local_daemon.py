@@ -4,6 +4,8 @@ from grove import runtime
 from grove.daemon import collect_forever
 from grove.entrypoints import base
 from grove.helpers.signals import Mailbox
+from grove.processes.supervisor import keep_running
+from grove.runtime import Settings
 
 __all__ = ["entrypoint", "runtime_information"]
 
@@ -20,4 +22,11 @@ def entrypoint(debug: bool = False, mailbox: Mailbox | None = None) -> int:
     signals already.
     """
     context = runtime_information()
-    return base.guarded(lambda: collect_forever(context, mailbox), context, debug)
+
+    def work() -> int:
+        settings = Settings.read()
+        if settings.processes > 1:
+            return keep_running(settings, debug, mailbox or Mailbox())
+        return collect_forever(context, mailbox)
+
+    return base.guarded(work, context, debug)

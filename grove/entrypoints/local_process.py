@@ -3,6 +3,8 @@
 from grove import runtime
 from grove.entrypoints import base
 from grove.helpers.signals import Mailbox
+from grove.processes.supervisor import collect
+from grove.runtime import Settings
 
 __all__ = ["entrypoint", "runtime_information"]
 
@@ -19,4 +21,11 @@ def entrypoint(debug: bool = False, mailbox: Mailbox | None = None) -> int:
     signals already.
     """
     context = runtime_information()
-    return base.guarded(lambda: base.entrypoint(context, mailbox), context, debug)
+
+    def work() -> int:
+        settings = Settings.read()
+        if settings.processes > 1:
+            return collect(settings, debug, mailbox or Mailbox()).report.exit_code
+        return base.entrypoint(context, mailbox)
+
+    return base.guarded(work, context, debug)

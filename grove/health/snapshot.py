@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -66,10 +66,20 @@ class Snapshot:
     @classmethod
     def of(cls, now: datetime, views: Iterable[View], **facts: Any) -> Snapshot:
         """From `views`, the worst streams first."""
-        order = {state: number for number, state in enumerate(STATES)}
-        streams = [(view.standing(now), view.totals) for view in views]
-        streams.sort(key=lambda stream: (order[stream[0].state], stream[0].config.name))
-        return cls(now=now, streams=streams, **facts)
+        return cls(now=now, streams=_sorted((view.standing(now), view.totals) for view in views), **facts)
+
+    @classmethod
+    def merged(cls, now: datetime, parts: Sequence[Snapshot], **facts: Any) -> Snapshot:
+        """From those of several processes, which have streams of their own and the same documents."""
+        return cls(
+            now=now,
+            streams=_sorted(stream for part in parts for stream in part.streams),
+            workers=sum(part.workers for part in parts),
+            busy=sum(part.busy for part in parts),
+            hanging=sum(part.hanging for part in parts),
+            document_problems=max((part.document_problems for part in parts), default=0),
+            **facts,
+        )
 
     @property
     def states(self) -> dict[str, int]:
@@ -95,6 +105,12 @@ class Snapshot:
             "matching": len(standings),
             "streams": [standing.as_json() for standing in standings[:limit]],
         }
+
+
+def _sorted(streams: Iterable[tuple[Standing, Totals]]) -> list[tuple[Standing, Totals]]:
+    """The worst first."""
+    order = {state: number for number, state in enumerate(STATES)}
+    return sorted(streams, key=lambda stream: (order[stream[0].state], stream[0].config.name))
 
 
 def _matches(config: ConnectorConfig, search: str) -> bool:

@@ -6,7 +6,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 
@@ -33,6 +33,10 @@ class Reload:
     """The process was asked, by SIGHUP, to look at its configuration again."""
 
 
+def _nothing() -> None:
+    """What most processes have left to do."""
+
+
 class Mailbox:
     """Where the main thread hears of signals, and of whatever else other threads send.
 
@@ -42,6 +46,8 @@ class Mailbox:
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._signalled = False
+        self.last_will: Callable[[], object] = _nothing
+        """Called before a second signal ends the process, within its handler."""
         self._listening = False
 
     def send(self, message: object) -> None:
@@ -71,6 +77,7 @@ class Mailbox:
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self._signalled:
+                self.last_will()
                 os._exit(128 + number)
             self._signalled = True
             self.send(Stop(number))

@@ -9,7 +9,7 @@ import threading
 from typing import ClassVar, TextIO
 
 from grove.exceptions import AccessException
-from grove.helpers import clock
+from grove.helpers import clock, turns
 from grove.outputs import BaseOutput
 
 __all__ = ["Handler"]
@@ -76,9 +76,9 @@ class _Stdout:
 
     def write(self, data: bytes) -> None:
         """Write and flush `data`; OSError, ValueError or AttributeError where that fails. No two calls mix."""
-        with self._lock:
+        with self._lock, turns.turn(turns.STDOUT) as torn:
             stream = sys.stdout
-            if self._torn is not None and self._torn is stream:
+            if torn or (self._torn is not None and self._torn is stream):
                 # It must not run into the next line.
                 data = b"\n" + data
             self._torn = stream
