@@ -185,10 +185,10 @@ def _signs_in_with(kind: Any, given: dict[str, Any], identity: str, fields: set[
     """
     from grove.configs import is_built_in
 
-    for names in kind.credentials(given) if hasattr(kind, "credentials") else ():
-        return set(names) & fields
     if not is_built_in(kind):
         return {"key"}
+    for names in kind.credentials(given) if hasattr(kind, "credentials") else ():
+        return set(names) & fields
     mentioned = (set(re.findall(r"`(\w+)`", sentence)) & fields - {"identity"} for sentence in _sentences(identity))
     return next(filter(None, mentioned), set())
 

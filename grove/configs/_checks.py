@@ -79,7 +79,7 @@ def built(document: Document) -> tuple[ConnectorConfig | None, list[Problem]]:
 
 def is_built_in(kind: Any) -> bool:
     """Whether a connector is a part of Grove, and so declares every field that it uses."""
-    return kind.__module__.startswith("grove.connectors.") and _own_model(kind) is not None
+    return str(kind.__module__).startswith("grove.connectors.") and _own_model(kind) is not None
 
 
 def declarations(kind: Any) -> tuple[type[BaseModel], ...]:
@@ -114,7 +114,8 @@ class _Check:
                 value, lambda path, message, help: self._report("missing-variable", message, help, path)
             )
         config = self._common(value)
-        if value.get("disabled") is not True:
+        is_disabled = config.disabled if config is not None else value.get("disabled") is True
+        if not is_disabled:
             self._connector(value, config)
             self._processors(value)
         return config if all(problem.is_tolerated for problem in self.problems) else None
@@ -162,8 +163,8 @@ class _Check:
         if is_built_in(kind):
             also = kind.template_names(value) if hasattr(kind, "template_names") else set()
             self._unknown_fields(value, fields | also)
-        if hasattr(kind, "credentials"):
-            self._credentials(value, set(secrets), models[0], kind.credentials(value))
+            if hasattr(kind, "credentials"):
+                self._credentials(value, set(secrets), models[0], kind.credentials(value))
 
     def _unknown_fields(self, value: Mapping[str, Any], fields: set[str]) -> None:
         for field in value:
@@ -254,7 +255,8 @@ class _Check:
             # Of the kinds that a value may be of, one is closer to what it is: then its errors lie deeper.
             is_deeper = any(other[: len(where)] == where and len(other) > len(where) for _, other in errors)
             whole = (*path, *where)
-            is_later = len(where) > 0 and where[0] in later
+            # What concerns no field of its own may concern one that is not there yet.
+            is_later = where[0] in later if where else len(later) > 0
             if is_later or whole in self._refused_at or (where != error["loc"] and is_deeper):
                 continue
             self._refused_at.add(whole)

@@ -5,14 +5,16 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from pydantic import model_validator
 
 from grove.configs import Problem
 from grove.configs.local_file import Handler
 from grove.connectors import BaseConnector
 from grove.helpers import plugin
+from grove.models import ConnectorConfig
 
 CANARY = "canary-5a1e"
 
@@ -185,9 +187,35 @@ def test_fields_of_a_connector_that_somebody_else_wrote_are_its_own(
     class Theirs(BaseConnector):
         CONNECTOR = "theirs"
 
+        def credentials(self) -> None:
+            raise AssertionError("it is no business of ours")
+
     real = plugin.load_class
     monkeypatch.setattr(plugin, "load_class", lambda name, group: Theirs if name == "theirs" else real(name, group))
     assert load("name: a\nconnector: theirs\nidentity: one\nanything: 1\nsecrets: {what: ever}\n") == []
+
+
+def test_what_a_connector_of_somebody_else_declares_is_checked(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Theirs(BaseConnector):
+        class Configuration(ConnectorConfig):
+            region: Literal["eu", "us"]
+            token: str = ""
+
+            @model_validator(mode="after")
+            def _has_token(self) -> "Theirs.Configuration":
+                if not self.token:
+                    raise ValueError("a token is needed")
+                return self
+
+    real = plugin.load_class
+    monkeypatch.setattr(plugin, "load_class", lambda name, group: Theirs if name == "theirs" else real(name, group))
+    text = "name: a\nconnector: theirs\nidentity: one\nregion: euu\nanything: 1\n"
+    (problem,) = load(text)
+    assert (problem.code, problem.line, problem.help) == ("wrong-value", 4, "Did you mean 'eu'?")
+    (problem,) = load(text.replace("euu", "eu"))
+    assert (problem.line, "a token is needed" in problem.message) == (1, True)
+    # A check of the whole may wait for what is fetched.
+    assert load(text.replace("euu", "eu") + "secrets: {token: x}\n") == []
 
 
 def test_a_plugin_that_cannot_be_loaded_says_why(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +274,8 @@ order: newest
 
 
 def test_a_disabled_document_may_name_what_is_not_installed(load: Load) -> None:
-    assert load("name: a\nconnector: not_yet\nidentity: one\ndisabled: true\n") == []
+    for yes in ("true", "'yes'", "1"):
+        assert load(f"name: a\nconnector: not_yet\nidentity: one\ndisabled: {yes}\n") == []
     assert brief(load("name: a\nconnector: not_yet\nidentity: one\ndisabled: true\nfrequency: x\n")) == [
         ("wrong-type", 5, 12, "frequency")
     ]
