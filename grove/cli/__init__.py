@@ -107,11 +107,11 @@ def execute(command: click.Command, name: str, arguments: list[str] | None) -> A
     except Exception as err:
         if "--debug" in arguments:
             raise
-        sys.exit(_explain(name, err))
+        sys.exit(_tell_of_error(name, err))
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _explain(name: str, err: Exception) -> int:
+def _tell_of_error(name: str, err: Exception) -> int:
     """Say what went wrong; the exit code."""
     from grove.exceptions import (
         ConcurrencyException,

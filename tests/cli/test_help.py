@@ -212,3 +212,11 @@ def test_other_shells_take_the_script(shell: Shell, name: str) -> None:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     assert subprocess.run([name, "-n", "-c", done.out], capture_output=True).returncode == 0
+
+
+def test_no_module_takes_the_name_of_a_function_of_its_package() -> None:
+    # To import `grove.cli._report` sets `_report` in `grove.cli`, whatever that was before.
+    folder = Path(grove.cli.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")}
+    defined = set(re.findall(r"^(?:def|class) (\w+)", (folder / "__init__.py").read_text(), re.MULTILINE))
+    assert modules & defined == set()
