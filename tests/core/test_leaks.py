@@ -90,6 +90,7 @@ def test_references_to_entries_are_balanced(name: str, kind: str) -> None:
     entry = {"a": inner, "b": [inner], "null": None}
     watched = [entry, inner, entry["b"], "null", None]
     call(entry)
+    gc.collect()
     before = [sys.getrefcount(item) for item in watched]
     for _ in range(CALLS // 20):
         call(entry)
