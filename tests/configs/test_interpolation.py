@@ -142,6 +142,13 @@ def test_what_comes_into_a_credential_is_kept_out_of_logs(
     assert redact(f"it is {CANARY}") == "it is [redacted]"
 
 
+def test_a_credential_may_be_made_of_parts_too_short_to_be_one(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A", "can")
+    monkeypatch.setenv("B", "ary")
+    assert load(interpolate=True, headers={"X-Api": "${A}${B}-5a1e"}) is not None
+    assert redact(f"it is {CANARY}") == "it is [redacted]"
+
+
 def test_what_comes_into_another_field_may_be_logged(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENANT", "acme-corp")
     load(interpolate=True, identity="${TENANT}")

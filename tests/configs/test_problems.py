@@ -82,6 +82,8 @@ def test_everything_is_found_at_once_where_it_stands(load: Load) -> None:
     assert helps["processors.2.sourec"] == "Did you mean 'source'?"
     assert helps["outputs.logs"] == "Did you mean 'raw'?"
     assert helps["secrets.kee"] == "Did you mean 'key'?"
+    # What is close is there already.
+    assert helps["domian"] == "Take it away."
     assert {problem.document for problem in problems} == {"okta"}
 
 
@@ -260,6 +262,7 @@ paging: {type: token, path: "a[", param: cursor}
 entires: items
 pointer_path: at
 order: newest
+follow_up: {url: "https://example.com/{id}", path: "canary-5a1e["}
 """
     problems = load(text)
     assert brief(problems) == [
@@ -268,9 +271,10 @@ order: newest
         ("bad-jmespath", 9, 29, "paging.path"),
         ("unknown-field", 10, 1, "entires"),
         ("wrong-value", 12, 8, "order"),
+        ("bad-jmespath", 13, 52, "follow_up.path"),
     ]
-    assert CANARY not in "".join(problem.quote for problem in problems)
-    assert load(re.sub("(tenent|entires|auth|paging|order).*\n", "", text) + "order: newest_first\n") == []
+    assert CANARY not in "".join(problem.quote + str(problem) for problem in problems)
+    assert load(re.sub("(tenent|entires|auth|paging|order|follow_up).*\n", "", text) + "order: newest_first\n") == []
 
 
 def test_a_disabled_document_may_name_what_is_not_installed(load: Load) -> None:
