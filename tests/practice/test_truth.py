@@ -53,8 +53,8 @@ def test_values_that_look_alike_are_told_apart(value):
 
 def test_files_are_read_wherever_they_lie(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / "1.json.gz").write_bytes(gzip.compress(b'{"a":"\xc3\xbc"}\n{"b":"\\r"}\n'))
-    (tmp_path / "a" / "2.json.gz").write_bytes(gzip.compress(b'{"c":1}\n') + gzip.compress(b'{"d":1}\n'))
+    (tmp_path / "a" / "b" / "1.json.gz").write_bytes(gzip.compress(b'{"a":"\xc3\xbc"}\n{"b":"\\r"}\n', mtime=0))
+    (tmp_path / "a" / "2.json.gz").write_bytes(gzip.compress(b'{"c":1}\n', mtime=0) + gzip.compress(b'{"d":1}\n'))
     (tmp_path / "a" / ".3.json.gz").write_bytes(b"not yet")
     (tmp_path / "a" / ".4.tmp").write_bytes(b"not yet")
     assert sorted(map(json.dumps, read_delivered(tmp_path))) == sorted(
@@ -62,7 +62,7 @@ def test_files_are_read_wherever_they_lie(tmp_path):
     )
 
 
-WHOLE = gzip.compress(b'{"a":1}\n{"a":2}\n')
+WHOLE = gzip.compress(b'{"a":1}\n{"a":2}\n', mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ WHOLE = gzip.compress(b'{"a":1}\n{"a":2}\n')
         (WHOLE[:-4] + b"\0\0\0\0", "gzip"),
         (WHOLE + b"junk", "gzip"),
         (b'{"a":1}\n', "gzip"),
-        (gzip.compress(b""), "complete line"),
-        (gzip.compress(b'{"a":1}\n{"a":2}'), "complete line"),
-        (gzip.compress(b'{"a":1}\n\n'), "Line 2"),
-        (gzip.compress(b'{"a":1}\n[1]\n'), "Line 2.*object"),
-        (gzip.compress(b'{"a":NaN}\n'), "NaN"),
-        (gzip.compress(b'{"a":"\xff"}\n'), "Line 1"),
+        (gzip.compress(b"", mtime=0), "complete line"),
+        (gzip.compress(b'{"a":1}\n{"a":2}', mtime=0), "complete line"),
+        (gzip.compress(b'{"a":1}\n\n', mtime=0), "Line 2"),
+        (gzip.compress(b'{"a":1}\n[1]\n', mtime=0), "Line 2.*object"),
+        (gzip.compress(b'{"a":NaN}\n', mtime=0), "NaN"),
+        (gzip.compress(b'{"a":"\xff"}\n', mtime=0), "Line 1"),
     ],
 )
 def test_a_file_that_is_not_whole_is_named(tmp_path, data, problem):
