@@ -24,6 +24,7 @@ __all__ = [
     "disk_error",
     "make_directories",
     "open_directory",
+    "open_growing",
     "publish",
     "remove",
     "replace",
@@ -185,28 +186,37 @@ def write_new(path: Path, data: bytes | memoryview, mode: int = 0o600, directory
         raise
 
 
-def write_at(path: Path, offset: int, data: bytes, mode: int | None = None, directory: int | None = None) -> None:
-    """Write `data` at that offset of the file `path`, which is made with `mode` if one is given. Not durable on return.
-
-    Doing it again changes nothing. A file that ends before `offset` is not the one it was (somebody took that away):
-    `data` is then added to its end, unless it is in it.
-    """
+def open_growing(path: Path, mode: int | None = None, directory: int | None = None) -> int:
+    """An open descriptor of the file `path` to write to, which is made with exactly `mode` if one is given."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = _open(path, flags if mode is None else flags | os.O_CREAT, mode or 0, directory)
+    if mode is None:
+        return _open(path, flags, directory=directory)
+    fd = _open(path, flags | os.O_CREAT, mode, directory)
     try:
-        if mode is not None:
-            _set_mode(fd, mode)
-        size = os.fstat(fd).st_size
-        if size < offset:
-            if data in os.pread(fd, size, 0):
-                return
-            offset = size
-        rest = memoryview(data)
-        while rest:
-            count = _write_at(fd, rest, offset)
-            offset, rest = offset + count, rest[count:]
-    finally:
+        _set_mode(fd, mode)
+    except BaseException:
         os.close(fd)
+        raise
+    return fd
+
+
+def write_at(fd: int, offset: int, data: bytes) -> None:
+    """Write `data` at that offset of an open file. Not durable on return; doing it again changes nothing.
+
+    A file that ends before `offset` is not the one it was (somebody took that away): `data` is then added to its end,
+    unless it is in it. FileNotFoundError where the file has no name any longer.
+    """
+    status = os.fstat(fd)
+    if not status.st_nlink:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if status.st_size < offset:
+        if data in os.pread(fd, status.st_size, 0):
+            return
+        offset = status.st_size
+    rest = memoryview(data)
+    while rest:
+        count = _write_at(fd, rest, offset)
+        offset, rest = offset + count, rest[count:]
 
 
 def sync_file(path: Path) -> None:

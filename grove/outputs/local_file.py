@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -246,26 +247,20 @@ class Handler(BaseOutput):
     def write_manifest(self, place: dict[str, Any], offset: int, lines: bytes) -> None:
         """Write to the file. AccessException where that fails, or where its directory is not the one it was."""
         try:
-            try:
-                self._write_lines(place, offset, lines)
-            except FileNotFoundError:
-                # It is the first line; or somebody took the file away, but not with the directory that it was in.
-                _require_marker({**place, "marker": place["home"]})
-                self._write_lines(place, offset, lines, place["mode"])
+            for mode in (None, place["mode"]):
+                try:
+                    return files.write_at(_opened(place, mode), offset, lines)
+                except FileNotFoundError:
+                    # It is the first line; or somebody took the file away, but not with the directory that it was in.
+                    _last.manifest = None
+                    _require_marker({**place, "marker": place["home"]})
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as err:
             raise files.disk_error(err, place["path"]) from err
 
-    def _write_lines(self, place: dict[str, Any], offset: int, lines: bytes, mode: int | None = None) -> None:
-        path, folders = place["path"], None if mode is None else _folder_mode(mode)
-        directory = files.open_directory(os.path.dirname(path), place["root"], folders, _durable)
-        try:
-            files.write_at(path, offset, lines, mode, directory)
-        finally:
-            os.close(directory)
-
     def sync_manifest(self, place: dict[str, Any], *, new: bool) -> None:
         """Sync the file and, if it is new, its name."""
-        path = place["path"]
+        path, _last.manifest = place["path"], None
         try:
             files.sync_file(path)
             if new:
@@ -337,6 +332,40 @@ class Handler(BaseOutput):
             raise
         files.sync_directory(self._root)
         return name
+
+
+class _Manifest:
+    """An open file of lines, closed when nobody refers to it any longer."""
+
+    def __init__(self, path: str, handle: int) -> None:
+        self.path = path
+        self.handle = handle
+
+    def __del__(self) -> None:
+        os.close(self.handle)
+
+
+class _Last(threading.local):
+    """The manifest that a thread has written to last: the next line is most likely one of the same."""
+
+    manifest: _Manifest | None = None
+
+
+_last = _Last()
+
+
+def _opened(place: dict[str, Any], mode: int | None) -> int:
+    """A descriptor of the file at `place`, which is made with its folders if a mode is given. FileNotFoundError."""
+    path = place["path"]
+    held = _last.manifest
+    if held is None or held.path != path:
+        folders = None if mode is None else _folder_mode(mode)
+        directory = files.open_directory(os.path.dirname(path), place["root"], folders, _durable)
+        try:
+            held = _last.manifest = _Manifest(path, files.open_growing(path, mode, directory))
+        finally:
+            os.close(directory)
+    return held.handle
 
 
 def _folder_mode(mode: int) -> int:
