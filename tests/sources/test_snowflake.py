@@ -33,7 +33,9 @@ def test_an_encrypted_key(stream: Stream, vendor: Vendor) -> None:
 
 @logins
 @pytest.mark.parametrize(
-    "fields", [{"key": pem(KEY, "p4ssphrase"), "passphrase": WRONG}, {"key": WRONG}, {"key": ""}], ids=str
+    "fields",
+    [{"key": pem(KEY, "p4ssphrase"), "passphrase": WRONG}, {"key": WRONG}, {"key": ""}],
+    ids=["wrong passphrase", "no key", "nothing"],
 )
 def test_keys_that_cannot_be_read(
     stream: Stream, vendor: Vendor, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
