@@ -65,7 +65,6 @@ MOST_PROCESSES = 64
 class Settings:
     """The runtime's settings; durations are seconds. `share` says which streams are this process's."""
 
-    processes: int = DEFAULT_PROCESSES
     workers: int = DEFAULT_WORKER_COUNT
     lock_duration: int = DEFAULT_LOCK_DURATION
     config_refresh: int = DEFAULT_CONFIG_REFRESH
@@ -74,13 +73,13 @@ class Settings:
     config: str = DEFAULT_CONFIG_HANDLER
     secret: str = ""
     status_address: str = ""
+    processes: int = DEFAULT_PROCESSES
     share: Share = field(default_factory=Share)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings in `environment`; ConfigurationException names a variable that is no such number."""
         return cls(
-            processes=_positive(environment, ENV_GROVE_PROCESSES, DEFAULT_PROCESSES, most=MOST_PROCESSES),
             workers=_positive(environment, ENV_GROVE_WORKER_COUNT, DEFAULT_WORKER_COUNT),
             lock_duration=_positive(environment, ENV_GROVE_LOCK_DURATION, DEFAULT_LOCK_DURATION),
             config_refresh=_positive(environment, ENV_GROVE_CONFIG_REFRESH, DEFAULT_CONFIG_REFRESH),
@@ -89,6 +88,7 @@ class Settings:
             config=environment.get(ENV_GROVE_CONFIG_HANDLER) or DEFAULT_CONFIG_HANDLER,
             secret=environment.get(ENV_GROVE_SECRET_HANDLER) or "",
             status_address=environment.get(ENV_GROVE_STATUS_ADDRESS, "").strip(),
+            processes=_positive(environment, ENV_GROVE_PROCESSES, DEFAULT_PROCESSES, most=MOST_PROCESSES),
         )
 
 

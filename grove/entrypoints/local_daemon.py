@@ -4,7 +4,6 @@ from grove import runtime
 from grove.daemon import collect_forever
 from grove.entrypoints import base
 from grove.helpers.signals import Mailbox
-from grove.processes.supervisor import keep_running
 from grove.runtime import Settings
 
 __all__ = ["entrypoint", "runtime_information"]
@@ -26,6 +25,8 @@ def entrypoint(debug: bool = False, mailbox: Mailbox | None = None) -> int:
     def work() -> int:
         settings = Settings.read()
         if settings.processes > 1:
+            from grove.processes.supervisor import keep_running
+
             return keep_running(settings, debug, mailbox or Mailbox())
         return collect_forever(context, mailbox)
 

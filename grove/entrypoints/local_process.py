@@ -3,7 +3,6 @@
 from grove import runtime
 from grove.entrypoints import base
 from grove.helpers.signals import Mailbox
-from grove.processes.supervisor import collect
 from grove.runtime import Settings
 
 __all__ = ["entrypoint", "runtime_information"]
@@ -25,6 +24,8 @@ def entrypoint(debug: bool = False, mailbox: Mailbox | None = None) -> int:
     def work() -> int:
         settings = Settings.read()
         if settings.processes > 1:
+            from grove.processes.supervisor import collect
+
             return collect(settings, debug, mailbox or Mailbox()).report.exit_code
         return base.entrypoint(context, mailbox)
 
