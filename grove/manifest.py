@@ -70,6 +70,7 @@ SEGMENT = 16 * 1024 * 1024
 ENDED = 50
 """Ends of earlier chains that are kept."""
 
+_records = json.JSONEncoder(separators=(",", ":"))
 _ENDING = len(f',"hash":"{"":64}"}}')
 
 
@@ -190,7 +191,7 @@ def encode_chains(chains: Mapping[str, Chain]) -> str | None:
         }
         for name, chain in chains.items()
     }
-    return "\n".join((json.dumps(records, separators=(",", ":")), "".join(chain.tail for chain in chains.values())))
+    return "\n".join((_records.encode(records), "".join(chain.tail for chain in chains.values())))
 
 
 def decode_chains(text: str) -> dict[str, Chain]:
