@@ -51,11 +51,7 @@ MANIFEST = "manifest"
 PENDING = "pending"
 SEQUENCE = "sequence"
 
-KINDS = (
-    CACHE_KEY_LOCK,
-    LEASE,
-    EPOCH,
-    SEQUENCE,
+POSITION = (
     CACHE_KEY_POINTER,
     CACHE_KEY_POINTER_PREV,
     CACHE_KEY_POINTER_NEXT,
@@ -67,11 +63,10 @@ KINDS = (
     INTERVALS,
     LOOKBACK,
     LOOSE,
-    PENDING,
-    MANIFEST,
-    COVERAGE,
-    HISTORY,
 )
+"""The kinds that say where a stream stands."""
+
+KINDS = (CACHE_KEY_LOCK, LEASE, EPOCH, SEQUENCE, *POSITION, PENDING, MANIFEST, COVERAGE, HISTORY)
 """Every kind of fact a run reads, in one snapshot, when it takes the lease."""
 
 INHERITED = (

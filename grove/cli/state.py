@@ -35,11 +35,7 @@ from grove.collection import Collection
 from grove.constants import (
     CACHE_KEY_LAST,
     CACHE_KEY_POINTER,
-    CACHE_KEY_POINTER_NEXT,
-    CACHE_KEY_POINTER_PREV,
     CACHE_KEY_SEEN,
-    CACHE_KEY_WINDOW_END,
-    CACHE_KEY_WINDOW_START,
 )
 from grove.exceptions import NotImplementedException
 from grove.health.facts import key_of, keys_at, read
@@ -58,6 +54,7 @@ from grove.state import (
     LOOKBACK,
     LOOSE,
     PENDING,
+    POSITION,
     SEQUENCE,
     STORE,
 )
@@ -71,21 +68,6 @@ _COMMANDS = {
     "export": "Save all that the cache remembers in a file.",
     "import": "Restore what was exported, or a backup.",
 }
-
-_POSITION = (
-    CACHE_KEY_POINTER,
-    CACHE_KEY_POINTER_PREV,
-    CACHE_KEY_POINTER_NEXT,
-    CACHE_KEY_WINDOW_START,
-    CACHE_KEY_WINDOW_END,
-    CACHE_KEY_SEEN,
-    BOUNDARY,
-    CURSOR,
-    INTERVALS,
-    LOOKBACK,
-    LOOSE,
-)
-"""What `reset` forgets, beside the last run: how often a stream was committed has to stay known."""
 
 _WIDTH = 60
 
@@ -307,7 +289,8 @@ def reset(ctx: click.Context, name: str, yes: bool, as_json: bool) -> int:
     with session(ctx), _changing(name) as (target, cache, stream):
         run, state = stream.run, stream.run.state
         (last,) = cache.read([state.key(CACHE_KEY_LAST)])
-        forgotten = [kind for kind in _POSITION if state.get(kind) is not None]
+        # How often it was committed has to stay known.
+        forgotten = [kind for kind in POSITION if state.get(kind) is not None]
         if last is not None:
             forgotten.append(CACHE_KEY_LAST)
         if not forgotten:
@@ -317,7 +300,7 @@ def reset(ctx: click.Context, name: str, yes: bool, as_json: bool) -> int:
         _agree(yes, f"{target.name}: pointer {_short(old)} -> none", notes)
         backup = save(of_run(run), cache, f"reset-{target.name}")
         extra: dict[Key, str | None] = dict.fromkeys(state.lookback(1.0).records())
-        state.commit(dict.fromkeys(_POSITION), {**extra, state.key(CACHE_KEY_LAST): None})
+        state.commit(dict.fromkeys(POSITION), {**extra, state.key(CACHE_KEY_LAST): None})
         _report(as_json, target, backup, {"pointer": {"old": _redacted(old), "new": None}, "forgotten": forgotten})
     return EXIT_OK
 
