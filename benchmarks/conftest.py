@@ -1,93 +1,39 @@
-"""Deterministic pages of both sizes, and the connector that saves them."""
+"""Both sizes of entry, and connectors over stores of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import baseline
+from benchmarks import baseline, work
+from benchmarks.work import Kind, Saver
 from grove.caches.local_lmdb import Handler as LMDBCache
-from grove.connectors import BaseConnector
-from grove.constants import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL
-from grove.models import ConnectorConfig
-from grove.outputs.local_file import Handler as FileOutput
-from grove.testing.entries import github_entries, okta_entries
-
-PAGE = 1_000
-METADATA = {
-    "connector": "grove.connectors.example.audit_log",
-    "identity": "corp",
-    "operation": "all",
-    "pointer": "1741083072345",
-    "previous_pointer": "1741083000000",
-    "collection_time": "2025-03-04T10:11:12Z",
-    "runtime": {"runtime": "/usr/bin/grove", "runtime_id": "4242", "runtime_host": "collector-1"},
-    "version": "3.0.0",
-}
 
 
-class Kind:
-    """One size of entry: its pointer path, and as many fresh pages of it as a test asks for."""
-
-    def __init__(self, name: str, path: str, make: Callable[..., list[dict[str, Any]]]) -> None:
-        self.name = name
-        self.path = path
-        self._make = make
-        self._next = 0
-
-    def page(self) -> list[dict[str, Any]]:
-        page = self._make(PAGE, start=self._next)
-        self._next += PAGE
-        return page
-
-    def pages(self, count: int) -> list[list[dict[str, Any]]]:
-        return [self.page() for _ in range(count)]
-
-
-@pytest.fixture(params=["0.5KB", "1.9KB"])
+@pytest.fixture(params=[work.small, work.large], ids=["0.5KB", "1.9KB"])
 def kind(request: pytest.FixtureRequest) -> Kind:
-    if request.param == "0.5KB":
-        return Kind("0.5KB", '"@timestamp"', github_entries)
-    return Kind("1.9KB", "published", okta_entries)
-
-
-class Saver(BaseConnector):
-    """Collects nothing by itself: the benchmark calls save()."""
-
-    CONNECTOR = "benchmark"
-    LOG_ORDER = CHRONOLOGICAL
-
-    def collect(self) -> None:
-        """Nothing to do: an idle source."""
-
-
-class NewestSaver(Saver):
-    LOG_ORDER = REVERSE_CHRONOLOGICAL
+    made: Kind = request.param()
+    return made
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LMDBCache, FileOutput]]:
-    """A durable LMDB and a durable file output, in a folder of their own."""
-    (tmp_path / "out").mkdir()
-    monkeypatch.setenv("GROVE_CACHE_LOCAL_LMDB_PATH", str(tmp_path / "cache"))
-    monkeypatch.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", str(tmp_path / "out"))
-    cache, output = LMDBCache(), FileOutput()
-    cache.setup()
-    output.setup()
-    yield cache, output
+def cache(tmp_path: Path) -> LMDBCache:
+    made = LMDBCache(tmp_path / "cache")
+    made.setup()
+    return made
 
 
 @pytest.fixture
-def connector(store: tuple[LMDBCache, FileOutput]) -> Callable[..., BaseConnector]:
-    def build(path: str = "at", cls: type[BaseConnector] = Saver, **fields: Any) -> BaseConnector:
-        cache, output = store
-        config = ConnectorConfig(name="bench", identity="corp", connector="benchmark", key="k", **fields)
-        made = cls(config, METADATA["runtime"], cache=cache, output=output)  # type: ignore[arg-type]
-        made.POINTER_PATH = path
-        return made
+def connector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Saver]:
+    """Durable LMDB and durable gzip files, in a folder of their own."""
+    # So that it is put back afterwards.
+    monkeypatch.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", str(tmp_path))
+
+    def build(path: str = "at", cls: type[Saver] = Saver, **fields: Any) -> Saver:
+        return work.connector(tmp_path / "stream", path, cls, **fields)
 
     return build
 

@@ -13,16 +13,15 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import orjson
 from blake3 import blake3
 
-from benchmarks.conftest import METADATA, Kind, Saver
+from benchmarks import work
+from benchmarks.work import METADATA, Kind, Saver
 from grove._core import RawPage
 from grove.caches.local_lmdb import Handler as LMDBCache
 from grove.manifest import FOLDER, Line
 from grove.models import ConnectorConfig
 from grove.outputs.local_file import Handler as FileOutput
-from grove.testing.entries import github_entries, okta_entries
 from grove.verify import open_archive, verify
 
 OVERHEAD = 1.03
@@ -41,7 +40,7 @@ def main() -> int:
     size = int(sys.argv[1]) if len(sys.argv) > 1 else SIZE
     missed = 0
     with tempfile.TemporaryDirectory(prefix="grove-bench-") as folder:
-        for kind in (Kind("0.5 KB", '"@timestamp"', github_entries), Kind("1.9 KB", "published", okta_entries)):
+        for kind in (work.small(), work.large()):
             without, with_one = overhead(kind, Path(folder))
             ratio = with_one / without
             missed += ratio > OVERHEAD
@@ -69,7 +68,7 @@ def overhead(kind: Kind, folder: Path) -> tuple[float, float]:
     come with every twentieth page, count in full.
     """
     root = Path(tempfile.mkdtemp(dir=folder))
-    pages = [orjson.dumps(page) for page in kind.pages(PAGES)]
+    pages = kind.bodies(PAGES)
     streams = [_stream(root, kind, manifest) for manifest in (False, True)]
     found: tuple[list[float], list[float]] = ([], [])
     for number, page in enumerate(pages):

@@ -15,13 +15,22 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
+def turns(rounds: int, *works: Callable[[], Any]) -> list[list[float]]:
+    """Seconds of each call of each of the `works`, which take turns, after one warm-up."""
+    for work in works:
+        work()
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, found in zip(works, times, strict=True):
+            found.append(seconds(work))
+    return times
+
+
 def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int = 7) -> tuple[float, float, float]:
-    """Median seconds of each, and the median of `theirs / ours` pair by pair, after one warm-up."""
-    ours()
-    theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    """Median seconds of each, and the median of `theirs / ours` pair by pair."""
+    mine, other = turns(rounds, ours, theirs)
     return (
-        statistics.median(pair[0] for pair in pairs),
-        statistics.median(pair[1] for pair in pairs),
-        statistics.median(pair[1] / pair[0] for pair in pairs),
+        statistics.median(mine),
+        statistics.median(other),
+        statistics.median(their / our for our, their in zip(mine, other, strict=True)),
     )

@@ -9,25 +9,21 @@ import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from benchmarks.conftest import Kind
+from benchmarks import work
+from benchmarks.work import Kind
 from grove.caches.local_lmdb import Handler as LMDBCache
 from grove.connectors.http_json import Connector
 from grove.models import ConnectorConfig
 from grove.outputs.local_file import Handler as FileOutput
-from grove.testing.entries import github_entries, okta_entries
 
 PAGES = 20
 SECONDS = 0.1
-KINDS = {
-    "0.5KB": Kind("0.5 KB", '"@timestamp"', github_entries),
-    "1.9KB": Kind("1.9 KB", "published", okta_entries),
-}
+KINDS = {"0.5KB": work.small(), "1.9KB": work.large()}
 
 
 def serve(kind: Kind) -> None:
@@ -55,13 +51,13 @@ def serve(kind: Kind) -> None:
     server.serve_forever()
 
 
-def collect(name: str, folder: Path, cache: LMDBCache, output: FileOutput) -> float:
-    """Seconds for one run over all pages, durably into LMDB and gzip files."""
+def collect(name: str, identity: str, cache: LMDBCache, output: FileOutput) -> float:
+    """Seconds for one run over all pages, durably into LMDB and gzip files, of a stream that is new."""
     with subprocess.Popen([sys.executable, "-m", __name__, name], stdout=subprocess.PIPE, text=True) as source:
         assert source.stdout is not None
         document = {
             "name": "slow",
-            "identity": folder.name,
+            "identity": identity,
             "connector": "http_json",
             "outputs": {"logs": "raw"},
             "url": source.stdout.readline().strip(),

@@ -1,10 +1,10 @@
-"""The compiled core: hashing, deduplication, encoding and compression of one page of 1,000 entries."""
+"""The compiled core on one page of 1,000 entries, as objects and as text: hashed, deduplicated, encoded, compressed."""
 
 import pytest
 
 from benchmarks import baseline
-from benchmarks.conftest import METADATA, PAGE
-from grove import _core
+from benchmarks.work import METADATA, PAGE
+from grove import RawPage, _core
 from grove.helpers.codecs import GZIP
 
 pytestmark = pytest.mark.benchmark(group="core")
@@ -24,6 +24,22 @@ def test_pointers(benchmark, kind):
     page, path = kind.page(), _core.pointer_path(kind.path)
     found = benchmark(path.pointers, page)
     assert len(found) == PAGE
+
+
+def test_scan(benchmark, kind):
+    (body,) = kind.bodies(1)
+    assert len(benchmark(RawPage, body)) == PAGE
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told when scanned", "looked for later"])
+def test_raw_pointers(benchmark, kind, told):
+    (body,) = kind.bodies(1)
+    path = _core.pointer_path(kind.path)
+
+    def page():
+        return (RawPage(body, "", kind.path if told else ""),), {}
+
+    assert None not in benchmark.pedantic(path.pointers, setup=page, rounds=200, warmup_rounds=5)
 
 
 def test_order(benchmark, kind):
@@ -47,6 +63,19 @@ def test_dedup(benchmark, kind, case):
 def test_encode(benchmark, kind):
     page = kind.page()
     assert len(benchmark(_core.encode, page, METADATA)) == PAGE
+
+
+@pytest.mark.parametrize("codec", [None, GZIP], ids=["lines", "gzip"])
+def test_encode_raw(benchmark, kind, codec):
+    (body,) = kind.bodies(1)
+    page = RawPage(body, "", kind.path)
+
+    def encode():
+        # Lines that nobody has compressed are put together when they are asked for.
+        made = _core.encode(page, METADATA, codec)
+        return made.data if codec is None else made.packed
+
+    assert benchmark(encode)
 
 
 def test_encode_baseline(benchmark, kind):

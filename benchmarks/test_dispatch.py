@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from benchmarks.conftest import METADATA, Saver
+from benchmarks.work import METADATA, Saver
 from grove import runtime
 from grove.helpers import aws, plugin
 from grove.models import ConnectorConfig

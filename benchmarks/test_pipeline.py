@@ -1,8 +1,12 @@
-"""A page through save(), durable, into gzip files and LMDB; the cost of a commit; the cost of an idle run."""
+"""A page, as objects and as text, through a durable save() into gzip files and LMDB; a commit; an idle run."""
 
+import json
+
+import orjson
 import pytest
 
-from benchmarks.conftest import METADATA, NewestSaver, Saver
+from benchmarks.work import METADATA, NewestSaver, Saver
+from grove import RawPage
 from grove.caches import Batch, Key
 
 pytestmark = pytest.mark.benchmark(group="pipeline")
@@ -22,6 +26,33 @@ def test_save(benchmark, kind, connector, cls):
     target.unlock()
 
 
+@pytest.mark.parametrize("cls", [Saver, NewestSaver], ids=["oldest_first", "newest_first"])
+def test_save_raw(benchmark, kind, connector, cls):
+    pages = [page[::-1] if cls is NewestSaver else page for page in kind.pages(40)]
+    bodies = iter([orjson.dumps(page) for page in pages])
+    target = connector(kind.path, cls)
+    target.lock()
+    # A page is scanned as it is made, which is a part of the work.
+    benchmark.pedantic(
+        lambda body: target.save(RawPage(body, "", kind.path)),
+        setup=lambda: ((next(bodies),), {}),
+        rounds=30,
+        warmup_rounds=3,
+    )
+    target.unlock()
+
+
+def test_save_raw_baseline(benchmark, kind, plain):
+    bodies = iter(kind.bodies(12))
+    collector = plain(kind.path)
+    benchmark.pedantic(
+        lambda body: collector.save(json.loads(body), METADATA),
+        setup=lambda: ((next(bodies),), {}),
+        rounds=8,
+        warmup_rounds=1,
+    )
+
+
 def test_save_baseline(benchmark, kind, plain):
     pages = iter(kind.pages(12))
     collector = plain(kind.path)
@@ -36,8 +67,7 @@ def test_save_all_seen(benchmark, kind, connector):
     target.unlock()
 
 
-def test_commit(benchmark, store):
-    cache, _ = store
+def test_commit(benchmark, cache):
     number = iter(range(10_000_000))
 
     def commit():

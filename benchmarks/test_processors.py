@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.conftest import PAGE
 from benchmarks.ratio import ratio
+from benchmarks.work import PAGE
 from grove import _core
 from grove.helpers import plugin
 from grove.models import ProcessorConfig
