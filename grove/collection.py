@@ -77,11 +77,15 @@ class Stream:
 
 @dataclass(slots=True)
 class Page:
-    """One page after deduplication: what is new of it, and the pointers of everything it held."""
+    """One page after deduplication: what is new of it, and the pointers of everything it held.
+
+    `served` are the pointers of what came for the first time in this run, also where an earlier run delivered it.
+    """
 
     kept: list[Any] | _core.RawPage
     kept_pointers: list[str | None]
     pointers: list[str | None]
+    served: list[str | None]
     rejected: list[tuple[Any, str]] = field(default_factory=list)
     hashes: list[str] | None = None
     encoded: _core.EncodedPage | None = None
@@ -283,7 +287,7 @@ class Collection:
             else:
                 kept = _taken(entries, indexes)
                 kept_pointers = [pointers[index] for index in indexes]
-        page = Page(kept, kept_pointers, pointers, rejected)
+        page = Page(kept, kept_pointers, pointers, kept_pointers, rejected)
         if hasher is not None:
             page.hashes = [hasher(entry) for entry in kept]
         if self._lookback is not None and kept:
@@ -353,7 +357,7 @@ class Collection:
             progress = self.progress(log_order)
             if page.kept:
                 self._remember(page)
-            change = progress.advance(page.pointers, page.kept_pointers)
+            change = progress.advance(page.pointers, page.served)
             self.nonempty = True
         if change.mismatch:
             logger.warning(

@@ -119,7 +119,7 @@ class Progress(Protocol):
     newest: str | None
 
     def covered(self, pointers: list[str | None], indexes: list[int], lookback: int) -> list[int]: ...
-    def advance(self, pointers: list[str | None], kept: list[str | None]) -> Change: ...
+    def advance(self, pointers: list[str | None], served: list[str | None]) -> Change: ...
     def moved(self, pointer: str | None) -> None: ...
     def finish(self) -> Change | None: ...
 
@@ -132,7 +132,8 @@ class OldestFirst:
     """A stream whose source serves the oldest entry first: the pointer follows the newest committed one.
 
     A page that breaks the order holds the committed pointer where it is until the run has ended, because
-    what lies between the held pointer and the newest one may not have been served yet.
+    what lies between the held pointer and the newest one may not have been served yet. Entries that an earlier run
+    delivered count for that: after a crash they are all there is to see of an order that was broken before it.
     """
 
     def __init__(self, pointer: str | None, boundary: Boundary, seen: Seen) -> None:
@@ -148,14 +149,17 @@ class OldestFirst:
         """Nothing but a hash drops an entry of an oldest-first stream."""
         return indexes
 
-    def advance(self, pointers: list[str | None], kept: list[str | None]) -> Change:
-        """What to commit with a page: `pointers` of all its entries (one at least), `kept` of those that were new."""
+    def advance(self, pointers: list[str | None], served: list[str | None]) -> Change:
+        """What to commit with a page: `pointers` of all its entries (one at least), `served` of those that came now.
+
+        What has come in this run already may come again anywhere, and is not among the latter.
+        """
         span = order(pointers)
         change = Change()
         if span is None:
             self.shown = _known(pointers)[-1]
         else:
-            change.mismatch = self._breaks_order(span, span if kept is pointers else order(kept))
+            change.mismatch = self._breaks_order(span, span if served is pointers else order(served))
             self.shown = later(self.shown, span.high)
         self.newest = self.shown
         if not self._held:
@@ -176,11 +180,11 @@ class OldestFirst:
         self._settle(change)
         return change
 
-    def _breaks_order(self, span: Order, fresh: Order | None) -> bool:
+    def _breaks_order(self, span: Order, served: Order | None) -> bool:
         broken = False
-        if fresh is not None:
-            below = self._high is not None and fresh.kind == self._high[0] and fresh.low_rank < self._high[1]
-            broken = below or not fresh.ascending
+        if served is not None:
+            below = self._high is not None and served.kind == self._high[0] and served.low_rank < self._high[1]
+            broken = below or not served.ascending
         if self._high is None or span.kind != self._high[0] or span.high_rank > self._high[1]:
             self._high = (span.kind, span.high_rank)
         first = broken and not self._held
@@ -241,8 +245,11 @@ class NewestFirst:
                 kept.append(index)
         return kept
 
-    def advance(self, pointers: list[str | None], kept: list[str | None]) -> Change:
-        """What to commit with a page: `pointers` of all its entries (one at least), `kept` of those that were new."""
+    def advance(self, pointers: list[str | None], served: list[str | None]) -> Change:
+        """What to commit with a page: `pointers` of all its entries (one at least), `served` of those that came now.
+
+        What has come in this run already may come again anywhere, and is not among the latter.
+        """
         span = order(pointers)
         if span is None:
             # Opaque pointers: the first entry is the newest, and there are no intervals to keep.
@@ -251,7 +258,7 @@ class NewestFirst:
             self._trusted = False
             return self._committed(Change())
         self.newest = later(self.newest, span.high)
-        change = Change(mismatch=self._breaks_order(span, span if kept is pointers else order(kept)))
+        change = Change(mismatch=self._breaks_order(span, span if served is pointers else order(served)))
         if self._trusted:
             self._extend(span)
         return self._committed(change)
@@ -278,7 +285,7 @@ class NewestFirst:
         self.intervals = []
         return change
 
-    def _breaks_order(self, span: Order, fresh: Order | None) -> bool:
+    def _breaks_order(self, span: Order, served: Order | None) -> bool:
         low, place = self._low, (span.kind, span.low_rank)
         broken = not span.descending
         if low is None:
@@ -286,8 +293,8 @@ class NewestFirst:
         elif span.kind != low[0]:
             broken = True
         else:
-            # What was delivered before may come again anywhere.
-            broken = broken or (fresh is not None and fresh.high_rank > low[1])
+            # What this run has met already may come again anywhere.
+            broken = broken or (served is not None and served.high_rank > low[1])
             self._low = min(low, place)
         first = broken and self._trusted
         self._trusted = self._trusted and not broken

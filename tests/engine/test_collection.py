@@ -125,6 +125,38 @@ def test_too_many_ties_are_warned_about_and_repeated_rather_than_lost(make, deli
 # --- lookback ---
 
 
+def test_known_entries_that_come_in_disorder_hold_the_pointer_too(make, cache, caplog, delivered):
+    base = 1741083000
+    unordered = [[{"at": base + n} for n in numbers] for numbers in ((10, 900, 200), (100, 950), (20, 960))]
+    make(pages=[[{"at": base}]], lookback=60)
+    # Each run dies after one page more; what the last one brings lies far behind the newest entry of the first.
+    for number in (1, 2):
+        caplog.clear()
+        connector = make(pages=[*unordered[:number], RuntimeError("killed")], lookback=60)
+        assert stored(cache, connector, "pointer") == str(base)
+        assert len(warnings(caplog, "order_mismatch")) == 1
+    connector = make(pages=unordered, lookback=60)
+    assert stored(cache, connector, "pointer") == str(base + 960)
+    assert sorted(entry["at"] - base for entry in delivered()) == [0, 10, 20, 100, 200, 900, 950, 960]
+
+
+def test_known_entries_that_ascend_or_come_twice_in_a_run_hold_nothing(make, cache, caplog):
+    base = 1741083000
+    page = [{"at": base + n} for n in (0, 5, 9)]
+    make(pages=[page], lookback=60)
+    connector = make(pages=[page, [{"at": base + 20}], page, RuntimeError("killed")], lookback=60)
+    assert stored(cache, connector, "pointer") == str(base + 20)
+    assert not warnings(caplog, "order_mismatch")
+
+
+def test_known_entries_in_disorder_withdraw_an_interval(make, cache, caplog):
+    base = 1741083000
+    first, late = [{"at": base + n} for n in (90, 80)], {"at": base + 85}
+    make(Newest, pages=[[*first, late], RuntimeError("killed")], lookback=60)
+    connector = make(Newest, pages=[first, [late], RuntimeError("killed")], lookback=60)
+    assert stored(cache, connector, "intervals") is None
+    assert len(warnings(caplog, "order_mismatch")) == 2
+
 def test_lookback_tells_what_is_late_from_what_is_known_by_an_overridden_hash(make, delivered):
     class ById(Scripted):
         def hash_entry(self, entry):
