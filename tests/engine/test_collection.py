@@ -157,6 +157,7 @@ def test_known_entries_in_disorder_withdraw_an_interval(make, cache, caplog):
     assert stored(cache, connector, "intervals") is None
     assert len(warnings(caplog, "order_mismatch")) == 2
 
+
 def test_lookback_tells_what_is_late_from_what_is_known_by_an_overridden_hash(make, delivered):
     class ById(Scripted):
         def hash_entry(self, entry):
