@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,10 +44,6 @@ class EvidenceWorld(World):
 
         self._patch(files, "_write_at", write_at)
         return self
-
-    def _set(self, name: str, value: str) -> None:
-        os.environ[name] = value
-        self._undo.append(lambda: os.environ.pop(name, None))
 
     def _in_manifests(self, path: str) -> bool:
         return f"/{FOLDER}/" in path

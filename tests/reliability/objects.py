@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +158,7 @@ class ObjectWorld(World):
 
     def __enter__(self) -> ObjectWorld:
         super().__enter__()
-        os.environ["GROVE_OUTPUT_AWS_S3_BUCKET"] = NAME
+        self._set("GROVE_OUTPUT_AWS_S3_BUCKET", NAME)
         self._patch(aws_s3, "sleep", lambda seconds: None)
         return self
 

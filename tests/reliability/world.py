@@ -231,7 +231,7 @@ class World:
         self.problems: list[str] = []
         self._read: dict[bytes, list[Any]] = {}
         self.connector: Any = None
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], Any]] = []
         self._output: BaseOutput | None = None
         self._cache: Any = None
         # What the state is read from and put back by, beside the cache that the stream uses.
@@ -242,8 +242,8 @@ class World:
     # --- in place of the real ones ---
 
     def __enter__(self) -> World:
-        os.environ["GROVE_OUTPUT_LOCAL_FILE_PATH"] = str(self.out)
-        os.environ["GROVE_CACHE_LOCAL_LMDB_PATH"] = str(self.root / "cache")
+        self._set("GROVE_OUTPUT_LOCAL_FILE_PATH", str(self.out))
+        self._set("GROVE_CACHE_LOCAL_LMDB_PATH", str(self.root / "cache"))
         self._patch(clock, "now", self.clock.now)
         self._patch(clock, "monotonic", self.clock.monotonic)
         self._patch(lease, "_renewer", _NoRenewer())
@@ -312,6 +312,12 @@ class World:
         logging.disable(self._level)
         while self._undo:
             self._undo.pop()()
+
+    def _set(self, name: str, value: str) -> None:
+        """Set a variable of the environment."""
+        old = os.environ.get(name)
+        self._undo.append(lambda: os.environ.pop(name) if old is None else os.environ.update({name: old}))
+        os.environ[name] = value
 
     def _patch(self, place: Any, name: str, value: Any) -> None:
         old = getattr(place, name)
