@@ -377,6 +377,12 @@ class BaseConnector:
         """
         if self.stopping.is_set():
             raise self._stopped()
+        self._save(entries, cursor)
+
+    def _save(self, entries: Any, cursor: str | None = None) -> None:
+        """`save()` of what had come before the process was asked to stop, if it was; errors as there."""
+        if self._abandoned:
+            raise self._gone()
         run = self._held()
         run.check()
         run.touch()

@@ -136,6 +136,23 @@ def test_a_run_that_is_to_stop_after_so_many_entries(streams: Streams, serve: An
     assert ids(streams) == list(range(6))
 
 
+@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_run_that_is_to_stop_keeps_what_has_come(streams: Streams, order: Any, given_up: bool) -> None:
+    with PracticeAPI(50, order=order, page_size=10) as api:
+        fields = document(api)
+        connector = streams.connector(fields)
+        # While the third page is asked for, and those before it wait to be saved together with it.
+        api.before(3, connector.abandon if given_up else connector.stopping.set)
+        connector.run()
+        assert connector.outcome == "stopped"
+        # That third page may have come before it was heard that nobody waits for it.
+        assert len(streams.delivered()) in ((0,) if given_up else (20, 30))
+        assert streams.run(fields).outcome == "succeeded"
+        report = api.compare(streams.delivered())
+    assert report.exact, report
+
+
 def test_a_document_without_code_says_it_too(streams: Streams) -> None:
     for number, (gather, expected) in enumerate([(1000, 1), (100, 3), (1, 5)]):
         with PracticeAPI(230, order="oldest_first", paging="cursor", page_size=50) as api:

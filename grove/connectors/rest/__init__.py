@@ -228,7 +228,9 @@ class RestConnector(BaseConnector):
         self._each_page(source, client, self._walk(source, span, None), self._save_page)
 
     def _save_page(self, page: Page) -> None:
-        self.save(page.entries, cursor=page.cursor)
+        # What has come is kept, although the process may be about to stop by now.
+        save = self.save if self._overrides("save") else self._save
+        save(page.entries, cursor=page.cursor)
 
     def _write_page(self, page: Page) -> None:
         if page.entries:
@@ -236,7 +238,10 @@ class RestConnector(BaseConnector):
             self.finalize()
 
     def _each_page(self, source: Source, client: Client, walk: Walk, handle: Callable[[Page], None]) -> None:
-        """Call `handle` with each page in turn; the next one is fetched meanwhile."""
+        """Call `handle` with each page in turn; the next one is fetched meanwhile.
+
+        Where something goes wrong, or the process is asked to stop, what has come until then is still handled.
+        """
 
         def fetch(request: Request) -> Page:
             if source.pause and request is not walk.start:
@@ -258,6 +263,8 @@ class RestConnector(BaseConnector):
                 if gathered.full or not ahead.ready(gathered.patience):
                     handle(gathered.take())
                 try:
+                    if self.stopping.is_set():
+                        raise self._stopped()
                     page = ahead.result()
                 except Exception:
                     if gathered:
