@@ -224,10 +224,14 @@ def _redacted(value: Any) -> Any:
 
 class _Handler(logging.StreamHandler[Any]):
     def emit(self, record: logging.LogRecord) -> None:
-        with turns.turn(turns.STDERR) as torn:
-            if torn:
-                self.stream.write(self.terminator)
-            super().emit(record)
+        try:
+            line = self.format(record) + self.terminator
+            # A character takes up to four bytes.
+            with turns.turn(turns.STDERR, 4 * len(line)) as torn:
+                self.stream.write(self.terminator + line if torn else line)
+                self.flush()
+        except Exception:
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         # The standard way prints a traceback with the record's arguments. A closed stderr is no reason to

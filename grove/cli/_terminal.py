@@ -160,7 +160,7 @@ class Progress:
         """Put `text` in the place of what was there."""
         if not self.active:
             return
-        with self._lock, turns.turn(turns.STDERR):
+        with self._lock, turns.turn(turns.STDERR, 0):
             if text != self._shown:
                 self._shown = text
                 sys.stderr.write(f"\r\x1b[K{text[: width(sys.stderr) - 1]}")
@@ -202,7 +202,7 @@ class _AboveProgress(logging.StreamHandler[TextIO]):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        with turns.turn(turns.STDERR):
+        with turns.turn(turns.STDERR, 0):
             self._progress.clear()
             super().emit(record)
 

@@ -76,7 +76,7 @@ class _Stdout:
 
     def write(self, data: bytes) -> None:
         """Write and flush `data`; OSError, ValueError or AttributeError where that fails. No two calls mix."""
-        with self._lock, turns.turn(turns.STDOUT) as torn:
+        with self._lock, turns.turn(turns.STDOUT, len(data)) as torn:
             stream = sys.stdout
             if torn or (self._torn is not None and self._torn is stream):
                 # It must not run into the next line.

@@ -74,13 +74,24 @@ class _Worker:
     asked: dict[str, threading.Event] = field(default_factory=dict)
 
     def ask(self, what: str) -> threading.Event:
-        """Ask for something; the event is set once it has answered. What it still owes is not asked again."""
+        """Ask for something; the event is set once it has answered, or ended. What it still owes is not asked again."""
         answered = self.asked.get(what)
         if answered is None or answered.is_set():
             answered = self.asked[what] = threading.Event()
-            if self.link is not None:
-                self.link.send(ask=what)
+            link = self.link
+            if link is None:
+                answered.set()
+            else:
+                link.send(ask=what)
         return answered
+
+    def gone(self) -> None:
+        """Its process has ended: nobody is to wait for what it owes."""
+        self.process, link, self.link = None, self.link, None
+        for answered in self.asked.values():
+            answered.set()
+        if link is not None:
+            link.close()
 
     def heard(self, message: dict[str, Any]) -> None:
         """Keep what it has said."""
@@ -91,7 +102,7 @@ class _Worker:
         elif "course" in message:
             self.course = message["course"]
         elif "answer" in message:
-            if message["answer"] == "snapshot":
+            if message["answer"] == "snapshot" and message["value"] is not None:
                 self.snapshot = _snapshots.validate_json(message["value"])
             self.asked[message["answer"]].set()
 
@@ -110,7 +121,8 @@ class _Workers:
         self._job = job
         self._mailbox = mailbox
         self._locks = turns.open_locks()
-        turns.join(self._locks)
+        # A worker that was stopped in its turn must not stop the one who ends it.
+        turns.join(self._locks, patience=_PATROL)
         mailbox.last_will = self.kill
 
     @property
@@ -152,13 +164,6 @@ class _Workers:
         # It hears the end by itself, unless somebody whom the worker has started keeps the link.
         ear.join(1.0)
         self._mailbox.send(_Ended(worker, code))
-
-    def ended(self, worker: _Worker) -> None:
-        """Its process is gone."""
-        worker.process = None
-        if worker.link is not None:
-            worker.link.close()
-            worker.link = None
 
     def tell(self, **message: Any) -> None:
         """Tell all of them."""
@@ -244,7 +249,7 @@ def _collect(
         message = mailbox.receive(_PATROL if watch is None else _TICK)
         if isinstance(message, _Ended):
             codes[message.worker] = message.code
-            workers.ended(message.worker)
+            message.worker.gone()
         elif isinstance(message, Stop):
             logger.info("Stopping.", extra={"signal": message.name})
             deadline = deadline or clock.monotonic() + LIMIT
@@ -378,7 +383,7 @@ class _Daemon:
             self._workers.tell(stop=number)
 
     def _ended(self, worker: _Worker, code: int) -> None:
-        self._workers.ended(worker)
+        worker.gone()
         if self._deadline is not None:
             return
         if worker.failure is not None and worker.failure[0] == CONFIGURATION:
@@ -407,8 +412,9 @@ class _Daemon:
 
     def _ping(self, ping: Ping) -> None:
         """Answer once the deciding thread of every worker has; one that is to be started again is no reason not to."""
-        if all(answered.wait(PATIENCE) for answered in [worker.ask("alive") for worker in self._workers.alive]):
-            ping.heard.set()
+        for answered in [worker.ask("alive") for worker in self._workers.alive]:
+            answered.wait()
+        ping.heard.set()
 
     def snapshot(self) -> Snapshot:
         """How all workers are at this moment; of one that does not say, what it has said last. For any thread."""
