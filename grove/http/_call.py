@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
-import requests
-from requests.structures import CaseInsensitiveDict
-
 from grove.http.response import Response
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["Call", "Params", "with_query"]
 
@@ -34,6 +34,8 @@ class Call:
 
     def prepared(self, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
         """This request to `url`, where a redirect may have led, with `headers`. Raises what requests raises."""
+        import requests
+
         data = list(_pairs(self.data)) if isinstance(self.data, Mapping) else self.data
         request = requests.Request(self.method, url, headers=headers, json=self.json, data=data).prepare()
         # As it was given: a link that a server signed must come back byte by byte.
@@ -52,7 +54,7 @@ class Call:
 
     @property
     def _accepted(self) -> str:
-        return CaseInsensitiveDict(self.headers).get("Accept", "*/*")
+        return {name.lower(): value for name, value in self.headers.items()}.get("accept", "*/*")
 
 
 def with_query(url: str, params: Params | None) -> str:

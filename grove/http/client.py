@@ -1,4 +1,7 @@
-"""The only way in which Grove asks a source: time-outs, retries, rate limits, credentials and limits in one place."""
+"""The only way in which Grove asks a source: time-outs, retries, rate limits, credentials and limits in one place.
+
+The HTTP library is loaded with the first request: what only declares a source does not need it.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,23 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from grove.__about__ import __version__
 from grove.exceptions import RateLimitException, RequestFailedException
 from grove.helpers import clock
-from grove.http import _transport
 from grove.http._breaker import Breaker
 from grove.http._budget import Budget
 from grove.http._call import Call, Params, with_query
 from grove.http._decoding import ACCEPTED, CutError
-from grove.http._failures import NETWORK_ERRORS, Failure, from_error, from_status
+from grove.http._failures import Failure, from_status
 from grove.http.origin import absolute, check_base, escaped, is_exposed, next_link, origin, same_origin, shown
 from grove.http.response import Response
 from grove.http.waits import RateLimit, backoff, jittered, stated_wait
 from grove.logging import redact
+
+if TYPE_CHECKING:
+    from grove.http._transport import Exchange
 
 __all__ = ["Auth", "Client", "Params"]
 
@@ -184,6 +189,8 @@ class Client:
         The time that the caller takes for a piece does not count. What has begun to arrive is not repeated. Raises
         what `request` raises.
         """
+        from grove.http._network_errors import NETWORK_ERRORS
+
         call = Call("GET", self._address(url, params), {**self._headers, **(headers or {})}, retry=self._retry)
         budget = Budget(self._deadline if deadline is None else deadline, self._stop)
         _, exchange = self._perform(call, budget, whole=False)
@@ -215,7 +222,7 @@ class Client:
                 )
         return address
 
-    def _perform(self, call: Call, budget: Budget, whole: bool) -> tuple[Response, _transport.Exchange | None]:
+    def _perform(self, call: Call, budget: Budget, whole: bool) -> tuple[Response, Exchange | None]:
         """The first acceptable answer; not `whole`, with the exchange that its body is to be read from."""
         url = call.url
         attempt, redirects, waited, renewed = 1, 0, 0.0, False
@@ -253,8 +260,11 @@ class Client:
 
     def _attempt(
         self, call: Call, url: str, headers: dict[str, str], budget: Budget, whole: bool
-    ) -> tuple[Response, _transport.Exchange | None] | Failure:
+    ) -> tuple[Response, Exchange | None] | Failure:
         """One request: its answer, or why there is none that could be used."""
+        from grove.http import _transport
+        from grove.http._network_errors import NETWORK_ERRORS
+
         try:
             request = call.prepared(url, headers)
             exchange = _transport.send(request, budget, self._timeouts, self._max_response_bytes, self._max_ratio)
@@ -277,6 +287,8 @@ class Client:
     def _network_failure(self, err: BaseException, budget: Budget) -> Failure:
         if budget.remaining() <= 0:
             return Failure(f"failed: it took longer than {self._deadline:g} seconds.", down=True)
+        from grove.http._network_errors import from_error
+
         return from_error(err)
 
     def _judge(self, call: Call, response: Response) -> Failure | None:

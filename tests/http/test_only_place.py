@@ -33,6 +33,7 @@ BASE_MAY = {
     "os",
     "grove.__about__",
     "grove.collection",
+    "grove.coverage",
     "grove.history",
     "grove.lookback",
     "grove.window",
