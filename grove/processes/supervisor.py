@@ -48,7 +48,11 @@ STEADY = 300.0
 # Seconds to wait for a message: while somebody watches, while workers are to end, and where nothing is planned.
 _TICK, _PATROL, _IDLE = 0.2, 1.0, 3600.0
 
-_WORKER = "grove.processes.worker"
+# A worker finds its modules, Grove's own among them, where this process does.
+_WORKER = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1])['path']; "
+    "from grove.processes.worker import main; sys.exit(main())"
+)
 
 _snapshots: TypeAdapter[Snapshot] = TypeAdapter(Snapshot)
 
@@ -136,8 +140,7 @@ class _Workers:
         job = {"number": worker.share.number, "count": worker.share.count, "link": theirs.fileno(), **self._job}
         try:
             worker.process = subprocess.Popen(
-                # -P: the directory one happens to be in is no place for modules.
-                [sys.executable, "-P", "-m", _WORKER, json.dumps({**job, "locks": self._locks})],
+                [sys.executable, "-P", "-c", _WORKER, json.dumps({**job, "path": sys.path, "locks": self._locks})],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *set(self._locks.values())),
                 # Of its own, so that what a terminal sends to all comes from here alone, and once.

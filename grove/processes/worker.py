@@ -173,7 +173,3 @@ def _in_short(config: ConnectorConfig) -> ConnectorConfig:
     """What is shown of a document: no credentials."""
     names = ("name", "connector", "identity", "operation", "frequency", "expect")
     return ConnectorConfig.model_construct(**{name: getattr(config, name) for name in names})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -73,14 +73,19 @@ def test_a_worker_that_does_not_end_is_killed(several: Several, watched: Any) ->
 
 
 def test_a_second_signal_ends_all_at_once(several: Several, watched: Any) -> None:
+    for number in (1, 2):
+        several.probe(*several.names(number, "daemon_probe"), "hanging")
     running, pids = several.start_several()
     workers = [watched(pid) for pid in pids.values()]
-    os.kill(pids[1], signal.SIGSTOP)
+    until_delivered(several, 2)
     running.send(signal.SIGTERM)
     running.until("Stopping.")
     running.send(signal.SIGINT)
-    assert running.finish().code == 128 + signal.SIGINT
+    done = running.finish()
+    assert done.code == 128 + signal.SIGINT
     assert all(worker.has_ended() for worker in workers)
+    # They were not asked to wait for what hangs.
+    assert "Grove has stopped." not in done.stderr
 
 
 def test_without_a_supervisor_workers_end_by_themselves(several: Several, watched: Any) -> None:
