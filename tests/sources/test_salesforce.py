@@ -38,7 +38,7 @@ class Users:
             return None
         assert asked.headers["soapaction"] == "login"
         self.asked.append(asked.body)
-        if not self.known:
+        if not self.known or escape(PASSWORD) not in asked.body:
             told = f"Invalid password {escape(PASSWORD)} or token s3curity"
             fault = f"<exceptionCode>INVALID_LOGIN</exceptionCode><exceptionMessage>{told}</exceptionMessage>"
             return Answered(f'<Fault xmlns:sf="{NAMESPACE}">{fault}</Fault>'.encode(), 500)
@@ -84,6 +84,32 @@ def test_a_password_that_is_wrong_is_tried_once(
     for text in (told, caplog.text, str([vars(record) for record in caplog.records])):
         assert PASSWORD not in text
         assert "s3curity" not in text
+
+
+def with_store(stream: Stream, name: str, **fields: Any) -> Any:
+    """A stream whose field `name` has been replaced in the secret store since it was fetched."""
+    connector = stream.connector(**{**fields, name: "of before"}, secrets={name: "where it is"})
+    right = {**stream.vendor.document, **fields}[name]
+    connector.fetch_secrets = lambda: connector.configuration.model_copy(update={name: right})
+    return connector
+
+
+@setup_audit_trail
+def test_an_app_goes_on_with_a_secret_that_was_rotated(stream: Stream, vendor: Vendor) -> None:
+    connector = with_store(stream, "client_secret")
+    connector.run()
+    assert connector.outcome == "succeeded", connector.failure
+    assert stream.delivered() == list(range(vendor.first))
+
+
+@setup_audit_trail
+def test_a_user_goes_on_with_a_password_that_was_rotated(stream: Stream, vendor: Vendor) -> None:
+    users = Users(vendor)
+    connector = with_store(stream, "key", **USER)
+    connector.run()
+    assert connector.outcome == "succeeded", connector.failure
+    assert stream.delivered() == list(range(vendor.first))
+    assert ["of before" in asked for asked in users.asked] == [True, False]
 
 
 @setup_audit_trail

@@ -94,12 +94,14 @@ class UserLogin(Auth):
         values = _values(answer)
         session, server = values.get("sessionId", ""), urlsplit(values.get("serverUrl", ""))
         if not session or not server.hostname:
-            told = " ".join(filter(None, (values.get("exceptionCode"), values.get("exceptionMessage"))))
+            code = values.get("exceptionCode", "")
+            told = " ".join(filter(None, (code, values.get("exceptionMessage"))))
             raise RequestFailedException(
                 f"{shown(self._url)} answered status {answer.status} without a session"
                 f"{f', saying: {escaped(redact(told))[:200]}' if told else ''}. Check `identity`, `key` and `token`, "
                 "or sign in as an app, with `client_id` and `client_secret`.",
-                status=answer.status,
+                # What others say by the status.
+                status=401 if code == "INVALID_LOGIN" else answer.status,
             )
         register_secret(session)
         if self._url.startswith("https:") and server.scheme != "https":
