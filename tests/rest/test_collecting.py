@@ -723,3 +723,18 @@ def test_a_rate_limit_that_only_the_body_tells(streams: Streams, serve: Any) -> 
     )
     assert run(streams, kind).outcome == "succeeded"
     assert ids(streams) == [1]
+
+
+def test_how_often_a_request_is_made_is_declared(streams: Streams, serve: Any) -> None:
+    api = serve(lambda path, query, body: (503, {}, {"Retry-After": "0"}))
+    assert "It may be asked again" in str(run(streams, stream(api, attempts=2)).failure)
+    assert len(api.asked) == 2
+
+
+def test_how_long_an_answer_may_be_is_declared(streams: Streams, serve: Any) -> None:
+    page = [entry(1)]
+    api = serve(lambda path, query, body: page)
+    length = len(json.dumps(page))
+    assert "Ask for smaller pages" in str(run(streams, stream(api, max_response_bytes=length - 1)).failure)
+    assert run(streams, stream(api, max_response_bytes=length)).outcome == "succeeded"
+    assert ids(streams) == [1]

@@ -531,6 +531,8 @@ class RestConnector(BaseConnector):
             None,
             credentials,
             timeout_read=source.read_timeout,
+            attempts=source.attempts,
+            max_response_bytes=source.max_response_bytes,
             rate_limit=RateLimit(
                 reset_header=limit.reset_header,
                 form=limit.form,

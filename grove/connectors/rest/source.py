@@ -136,7 +136,7 @@ class OAuth2Auth(_Declared):
 
 
 class GoogleAuth(_Declared):
-    """A Google service account's key file, acting as a user."""
+    """A Google service account's key file, acting as a user. Needs the extra `google`."""
 
     type: Literal["google"] = "google"
     key: str = "{key}"
@@ -424,6 +424,12 @@ class Source(_Declared):
 
     read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
     """Seconds of silence after which an answer is given up."""
+
+    attempts: int = Field(default=5, ge=1)
+    """How often a request is made before it has failed."""
+
+    max_response_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    """How long an answer may be, unpacked, in bytes."""
 
     time_format: TimeFormat = "iso_ms"
     """How `since` and `until` are written."""

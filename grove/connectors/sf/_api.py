@@ -12,12 +12,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, Link, RestConnector, Source, times
+from grove.connectors.rest import CHRONOLOGICAL, REVERSE_CHRONOLOGICAL, Link, RateLimited, RestConnector, Source, times
 from grove.connectors.rest.paging import search
 from grove.connectors.rest.templates import fill
 from grove.connectors.sf._login import AppLogin, UserLogin
 from grove.exceptions import ConfigurationException, RequestFailedException
-from grove.http import Auth, Client, RateLimit, Response, Stored
+from grove.http import Auth
 
 _LOGIN = "https://login.salesforce.com"
 _POINTER = "%Y-%m-%dT%H:%M:%S.%f+0000"
@@ -86,24 +86,10 @@ class SalesforceConnector(RestConnector):
     def _collect(self) -> None:
         super().collect()
 
-    def client(self, source: Source, **limits: Any) -> Client:
-        """A client for the org, with `limits` of `grove.http.Client` beside the document's."""
-        fields = self.fields
-        login: Auth = self._credentials(source)
-        if self.fetch_secrets is not None:
-            login = Stored(login, lambda: self._replaced_credentials(source))
-        return Client(
-            None,
-            login,
-            attempts=1 + fields.max_retries,
-            rate_limit=RateLimit(default=fields.retry_delay),
-            retry=_is_busy,
-            stop=self.stopping,
-            **limits,
-        )
-
-    def _client(self, source: Source) -> Client:
-        return self.client(source)
+    def source(self) -> Source:
+        """What the stream's API is like, asked as often as the document says."""
+        limit = RateLimited(when=_BUSY, default=self.fields.retry_delay)
+        return self.SOURCE.model_copy(update={"attempts": 1 + self.fields.max_retries, "rate_limit": limit})
 
     @classmethod
     def credentials(cls, document: Mapping[str, Any]) -> list[set[str]]:
@@ -179,7 +165,3 @@ class DescribedConnector(SoqlConnector):
         else:
             self.LOG_ORDER = REVERSE_CHRONOLOGICAL
         super()._collect()
-
-
-def _is_busy(answer: Response) -> bool:
-    return bool(search(_BUSY, answer.json()))

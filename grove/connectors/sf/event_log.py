@@ -46,7 +46,8 @@ class Connector(_api.SalesforceConnector):
 
     SOURCE = _api.source(
         f"SELECT {_FIELDS} FROM EventLogFile "
-        "WHERE {dated} >= {since} AND Interval = '{interval}'{of_type} ORDER BY CreatedDate ASC"
+        "WHERE {dated} >= {since} AND Interval = '{interval}'{of_type} ORDER BY CreatedDate ASC",
+        max_response_bytes=_LARGEST_FILE,
     )
 
     _dated = "LogDate"
@@ -69,7 +70,7 @@ class Connector(_api.SalesforceConnector):
 
     def _collect(self) -> None:
         source = self.source()
-        client = self.client(source, max_response_bytes=_LARGEST_FILE)
+        client = self._client(source)
         now = times.nanoseconds(clock.now())
         place = self._place(source, now)
         since, floor = place.since, None
