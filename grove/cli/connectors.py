@@ -139,6 +139,8 @@ def _facts(kind: type[BaseConnector]) -> dict[str, str]:
             facts["pause"] = f"{_span(source.pause)} before each page but the first"
         if source.retention:
             facts["kept"] = f"{_span(source.retention)} by the vendor"
+    if kind.EXTRA:
+        facts["needs"] = f"pip install 'grove[{kind.EXTRA}]'"
     if kind.STREAM_FIELDS:
         facts["streams"] = f"told apart by identity, operation, {', '.join(kind.STREAM_FIELDS)}"
     return facts

@@ -100,6 +100,9 @@ class BaseConnector:
     STREAM_FIELDS: ClassVar[tuple[str, ...]] = ()
     """Fields of the document which, beside identity and operation, tell this connector's streams apart."""
 
+    EXTRA: ClassVar[str | None] = None
+    """The extra of this package, as in `grove[google]`, that brings what the connector imports when it runs."""
+
     fetch_secrets: Callable[[], ConnectorConfig] | None = None
     """Gives the document with its secrets as the store has them by now; None where it has none."""
 

@@ -25,7 +25,8 @@ def load_key(private_key: str, password: str = "") -> RSAPrivateKey:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError as err:
         raise ConfigurationException(
-            "Signing with a private key needs the package 'cryptography'. Install it with: pip install 'grove[google]'"
+            "Signing with a private key needs the package 'cryptography'. Install it with: pip install 'grove[google]' "
+            "(or 'grove[snowflake]', which is the same)"
         ) from err
     try:
         key = load_pem_private_key(private_key.encode(), password.encode() or None)

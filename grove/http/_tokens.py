@@ -202,7 +202,7 @@ class SignedJwt(_TokenAuth):
     """A JWT signed with RS256, as the bearer token itself, or exchanged for one at `token_url` (RFC 7523).
 
     `claims` are completed with `iat` and `exp`. `private_key` is PEM, encrypted with `password` where that is given.
-    Needs the extra `google`. ConfigurationException where the key cannot be read.
+    Needs the extra `google` or `snowflake`. ConfigurationException where the key cannot be read.
     """
 
     def __init__(

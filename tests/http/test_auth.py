@@ -536,6 +536,7 @@ def test_without_the_signer_the_error_names_the_extra() -> None:
     result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("ConfigurationException")
     assert "pip install 'grove[google]'" in result.stdout
+    assert "'grove[snowflake]'" in result.stdout
 
 
 def test_the_signer_is_loaded_where_it_is_used() -> None:

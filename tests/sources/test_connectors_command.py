@@ -58,6 +58,13 @@ def test_whose_logs_they_are_tells_streams_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_has_to_be_installed_for_it_is_said(name: str) -> None:
+    vendor = name.partition("_")[0]
+    extra = {"gsuite": "google", "google": "google", "snowflake": "snowflake"}.get(vendor)
+    assert describe(name)["facts"].get("needs") == (f"pip install 'grove[{extra}]'" if extra else None)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_document_to_start_from_is_one(name: str) -> None:
     document = describe(name)["document"]
     config = ConnectorConfig(**document)

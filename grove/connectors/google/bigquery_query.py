@@ -31,6 +31,7 @@ class Connector(QueryJobConnector):
     """
 
     CONNECTOR = "google_bigquery_query"
+    EXTRA = "google"
     LOG_ORDER = CHRONOLOGICAL
     STREAM_FIELDS = ("project_id", "dataset_name", "table_name", "pointer_path")
 

@@ -23,6 +23,7 @@ class Connector(RestConnector):
     """
 
     CONNECTOR = "gsuite_activities"
+    EXTRA = "google"
     POINTER_PATH = "id.time"
     LOG_ORDER = REVERSE_CHRONOLOGICAL
 

@@ -13,6 +13,7 @@ class Connector(RestConnector):
     """
 
     CONNECTOR = "gsuite_alerts"
+    EXTRA = "google"
     POINTER_PATH = "createTime"
     LOG_ORDER = CHRONOLOGICAL
 

@@ -36,6 +36,7 @@ class Connector(RestConnector):
     """
 
     CONNECTOR = "gsuite_usage"
+    EXTRA = "google"
     POINTER_PATH = "date"
     LOG_ORDER = CHRONOLOGICAL
     STREAM_FIELDS = ("usage_report_type", "entity_type")

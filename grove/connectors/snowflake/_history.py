@@ -48,6 +48,7 @@ class HistoryConnector(QueryJobConnector):
     """Fields and credentials that every history has."""
 
     LOG_ORDER = CHRONOLOGICAL
+    EXTRA = "snowflake"
     STREAM_FIELDS: ClassVar[tuple[str, ...]] = ("account", "database", "schema")
 
     class Configuration(RestConnector.Configuration):
