@@ -62,7 +62,10 @@ class BaseConfig(abc.ABC):
         """
 
     def begin(self) -> None:
-        """Called by `get()` before it looks: forgets the problems of the last time, and what was gone by then."""
+        """Called by `get()` once its source has answered: forgets the last time's problems, and what was gone by then.
+
+        Where the source does not answer nothing is to be forgotten: what breaks meanwhile has its last usable version.
+        """
         self.problems, self.warnings = [], []
         self._places = {source: found for source, found in self._places.items() if found.round == self._round}
         self._round += 1

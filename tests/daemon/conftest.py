@@ -89,8 +89,8 @@ class Documents(BaseConfig):
     stage: Stage
 
     def get(self, id: str | None = None) -> list[ConnectorConfig]:
-        self.begin()
         self.stage.load()
+        self.begin()
         return [config for source, data in sorted(self.stage.documents.items()) for config in self.read(data, source)]
 
 
@@ -131,6 +131,7 @@ class Stage:
         self.mailbox = TimedMailbox(self)
         self.supervisor: Any = None
         self._actions: list[tuple[float, Callable[[], None]]] = []
+        self._planning = threading.Lock()
         self._patch = patch
         self.cache = MemoryCache()
         self.cache.setup()
@@ -198,9 +199,10 @@ class Stage:
     # --- time ---
 
     def at(self, moment: float, action: Callable[[], object]) -> None:
-        """Do something at a moment."""
-        self._actions.append((moment, lambda: action() and None))
-        self._actions.sort(key=lambda entry: entry[0])
+        """Do something at a moment; for any thread."""
+        with self._planning:
+            self._actions.append((moment, lambda: action() and None))
+            self._actions.sort(key=lambda entry: entry[0])
 
     def under_way(self) -> bool:
         running = self.supervisor._running.values()

@@ -1,10 +1,14 @@
-"""R7: runs without end, in simulated time but with real state and files: no thread, handle or memory is left over."""
+"""R7: runs without end, in simulated time but with real state and files: no thread, handle or memory is left over.
+
+R7 and R18 besides, in real time: a soak, for some seconds or for half an hour.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
 import os
+import random
 import threading
 from collections import deque
 from pathlib import Path
@@ -16,6 +20,7 @@ from grove.exceptions import RequestFailedException
 from grove.testing.practice import read_delivered
 
 from .conftest import Stage
+from .soak import soak
 
 STREAMS = 50
 
@@ -80,3 +85,16 @@ def _soak(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: i
     assert middle.memory - early.memory < 4 << 20
     # Saved means delivered, in this too.
     assert len(read_delivered(out / "logs")) == saved[0]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "streams", "every", "check"),
+    [(0.1, 8, 0.5, 1.0), pytest.param(30, 50, 5.0, 30.0, marks=pytest.mark.long)],
+)
+def test_nothing_is_lost_or_twice_whatever_goes_wrong(minutes: float, streams: int, every: float, check: float) -> None:
+    seed = int(os.environ.get("GROVE_TEST_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"GROVE_TEST_SEED={seed}")
+    happened = soak(minutes, streams, seed, every=every, check=check)
+    print(happened)
+    assert happened["delivered"] > 20 * streams
+    assert happened["failed"] > 0

@@ -149,7 +149,8 @@ def _offer(entries: int) -> None:
     source.add(*(1 + number // 2 for number in range(entries)))
 
     def kind(base: type, name: str) -> type:
-        return type("Due", (base,), {"source": source, "CONNECTOR": name, "due": lambda self: True})
+        own = {"source": source, "CONNECTOR": name, "due": lambda self: True, "PIPELINED": name == "another"}
+        return type("Due", (base,), own)
 
     kinds = {name: kind(Newest if name == "newest" else Oldest, name) for name in NAMES}
     real = plugin.load_class
