@@ -1,4 +1,4 @@
-"""No function of the core keeps, or gives away, a reference that is not its own."""
+"""R7: no function of the core keeps, or gives away, a reference that is not its own."""
 
 import gc
 import sys

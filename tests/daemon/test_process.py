@@ -1,4 +1,4 @@
-"""R17, R18: `groved` as a service manager runs it: signals, crashes, and what is left behind."""
+"""R17, R18, R19: `groved` as a service manager runs it: signals, crashes, documents, and what is left behind."""
 
 from __future__ import annotations
 

@@ -262,6 +262,7 @@ print(len(body), peak() - idle)
 
 
 def test_a_large_page_takes_up_little_beside_itself(tmp_path, monkeypatch):
+    """R7."""
     (tmp_path / "out").mkdir()
     monkeypatch.setenv("GROVE_OUTPUT_LOCAL_FILE_PATH", str(tmp_path / "out"))
     monkeypatch.setenv("GROVE_CACHE_LOCAL_LMDB_PATH", str(tmp_path / "cache"))
