@@ -143,6 +143,23 @@ def test_a_missing_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
         Handler().get()
 
 
+def test_a_directory_that_was_away_makes_nothing_be_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, away = tmp_path / "documents", tmp_path / "away"
+    folder.mkdir()
+    monkeypatch.setenv("GROVE_CONFIG_LOCAL_FILE_PATH", str(folder))
+    (folder / "m.json").write_text(document(name="good"))
+    handler = Handler()
+    handler.get()
+    (folder / "m.json").write_text("{")
+    for _ in range(2):
+        assert [config.name for config in handler.get()] == ["good"]
+        folder.rename(away)
+        with pytest.raises(ConfigurationException):
+            handler.get()
+        away.rename(folder)
+    assert [config.name for config in handler.get()] == ["good"]
+
+
 def test_the_directory_has_to_be_set() -> None:
     with pytest.raises(ConfigurationException, match="Set GROVE_CONFIG_LOCAL_FILE_PATH to the directory"):
         Handler()
