@@ -84,9 +84,10 @@ class RawPage:
 
         Of several members of one name the last counts, and entries that are null are left out. What is nothing but
         what the standard json module accepts (NaN, the infinities, lone surrogates) is accepted; bytes that are no
-        text become U+FFFD. `pointer_path` may say already where the pointer of each entry will be looked for.
-        DataFormatException names the byte where the body is cut off, no JSON, or nested more than 512 levels deep;
-        ValueError for a path of another kind, or of more than 16 names.
+        text become U+FFFD, and an integer of more digits than Python reads becomes a text. `pointer_path` may say
+        already where the pointer of each entry will be looked for. DataFormatException names the byte where the body
+        is cut off, no JSON, or nested more than 1,000 levels deep; ValueError for a path of another kind, or of more
+        than 16 names.
         """
 
     @property

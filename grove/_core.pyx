@@ -863,7 +863,7 @@ cdef enum:
 
 _PROBLEMS = {
     _scan.CUT: "it is cut off at byte {at}",
-    _scan.UNEXPECTED: "byte {at} ({byte}) is not what JSON has there",
+    _scan.UNEXPECTED: "{byte} at byte {at} is not what JSON has there",
     _scan.TRAILING: "something follows its end at byte {at}",
     _scan.DEEP: "it is nested too deeply at byte {at}",
 }
@@ -885,7 +885,11 @@ cdef object _read(bytes text, unsigned int marks):
         except ValueError:
             # It knows no number that is too large for a float.
             pass
-    return json.loads(text.decode("utf-8", "replace"), parse_int=_integer)
+    try:
+        return json.loads(text.decode("utf-8", "replace"), parse_int=_integer)
+    except RecursionError:
+        # Nobody else could read it either.
+        return text.decode("utf-8", "replace")
 
 
 cdef bytes _utf8(bytes body):

@@ -29,7 +29,10 @@ cdef extern from *:
     int GROVE_CLEAR(uint64_t mask) nogil
 
 cdef enum:
-    DEEPEST = 512
+    # Of brackets, within each other. orjson goes a little further.
+    DEEPEST = 1000
+    # Of an integer that Python's readers of JSON accept, by default.
+    DIGITS = 4300
     # How many entries there is room for at first.
     AT_FIRST = 256
 
@@ -180,7 +183,7 @@ cdef inline const unsigned char *_number(State *s, const unsigned char *p) noexc
     p = p + 1 if p[0] == c"0" else _digits(s, p)
     if p != NULL and p[0] != c"." and (p[0] | 32) != c"e":
         if p - start > 18 and not _is_short(start, p - start, negative):
-            s.marks |= LONG
+            s.marks |= LONG if p - start <= DIGITS else LONG | ODD
         return p
     if p != NULL and p[0] == c".":
         p = _digits(s, p + 1)

@@ -10,7 +10,7 @@ from typing import Any
 from grove import _core
 from grove.exceptions import DataFormatException
 
-DEEPEST = 512
+DEEPEST = 1000
 PIECES = [
     *(b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"\n", b" ", b"\x00", b"\xff", b"\xc3", b"\xed\xa0\x80"),
     *(b"\\ud800", b"\\u", b"NaN", b"-Infinity", b"null", b"1e999", b"-0", b"0" * 20, b"9" * 25, b"\xef\xbb\xbf"),
@@ -122,7 +122,8 @@ def check(data: bytes, path: str) -> bool:
         too_deep = "nested too deeply" in str(err) and depth_of(data) > DEEPEST
         assert isinstance(whole, ValueError) or too_deep, (err, data, path)
         return False
-    if isinstance(whole, ValueError) and "integer string conversion" in str(whole):
+    if isinstance(whole, ValueError) and ("integer string conversion" in str(whole) or "too deep" in str(whole)):
+        # The standard module has limits of its own.
         return True
     assert not isinstance(whole, ValueError), (whole, data, path)
     listed = found_at(whole, path)

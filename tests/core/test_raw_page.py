@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import sys
 from typing import Any
 
 import orjson
@@ -375,3 +376,15 @@ def test_what_was_changed_is_not_known() -> None:
     again[0]["a"] = 2
     assert seen.unseen(again, path.pointers(again)) == [0]
     assert seen.unseen(again, path.pointers(again), lambda entry: "h") == [0]
+
+
+def test_what_nobody_could_read_is_its_text() -> None:
+    entry = b'{"id": 1, "deep": ' + b"[" * 900 + b"NaN" + b"]" * 900 + b"}"
+    page = _core.RawPage(b"[" + entry + b"]", "", "id")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(800)
+    try:
+        assert list(page.copies()) == [entry.decode()]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert _core.pointer_path("id").pointers(page) == ["1"]

@@ -65,7 +65,7 @@ def answered(head: bytes, body: bytes = b'{"entries":[]}') -> Fault:
     return raw(b"HTTP/1.1 200 OK\r\n%b\r\n%b" % (head, body))
 
 
-NO_JSON = r"with no JSON \(JSONDecodeError at character \d+\) where JSON was expected"
+NO_JSON = r"with no JSON \(.* at (byte|character) \d+.*\) where JSON was expected"
 NO_LIST = r"(where a list of entries was expected|has no list of entries)"
 NO_OBJECTS = r"(where objects were expected|has no list of entries)"
 CUT = "its answer was cut off.* asked 5 times"
@@ -193,7 +193,6 @@ SYNTAX = [
     error("the word undefined", NO_JSON, with_entries(...), substituted(b"{", b'{"entries":undefined,')),
     error("nesting without end", "nested too deeply", content(b"[" * 100_000)),
     error("an entry nested too deeply", "nested too deeply", substituted(b'"login"', b"[" * 9**5 + b"]" * 9**5)),
-    error("a number that is too long", "a number that is too long", substituted(b'"login"', b"7" * 5_000)),
     error("bytes that are no text", NO_JSON, content(bytes(range(256)))),
 ]
 
