@@ -10,43 +10,42 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.rows import SUBJECTS
+from benchmarks.rows import SUBJECTS, rows
 from benchmarks.rows._row import Places, Row
 
 ROUNDS = 7
-MEMORY = Path("/dev/shm")
-"""Where Linux has a file system in memory."""
 
 
 def main() -> int:
     """Print the table; 1 where a bar is missed."""
     options = _options()
-    rows = []
+    measured = []
     with ExitStack() as stack:
 
-        def folder(parent: Path | None) -> Path:
+        def folder(parent: Path) -> Path:
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="grove-bench-", dir=parent)))
 
-        places = Places(folder(options.directory), folder(MEMORY if MEMORY.is_dir() else options.directory))
-        print(report.head(places, options.rounds))
+        places = Places(folder(options.directory), folder(report.memory(options.directory)))
+        print(report.described(places))
+        print(report.head(options.rounds), flush=True)
         for subject in options.only or SUBJECTS:
-            for found in SUBJECTS[subject](places, options.rounds):
+            for found in rows(subject, places, options.rounds):
                 if isinstance(found, Row):
-                    rows.append(found)
+                    measured.append(found)
                     print(report.line(found), flush=True)
                 else:
                     print(f"{found.name:<44}skipped: {found.why}", flush=True)
     if options.json:
-        report.write_json(rows, options.json)
+        report.write_json(measured, options.json)
     if options.chart:
-        report.write_chart(rows, options.chart)
-    return 1 if any(row.missed for row in rows) else 0
+        report.write_chart(measured, options.chart)
+    return 1 if any(row.missed for row in measured) else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each row is measured (%(default)s)")
-    parser.add_argument("--only", action="append", choices=list(SUBJECTS), help="one subject; may be given again")
+    parser.add_argument("--only", action="append", choices=SUBJECTS, help="one subject; may be given again")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what `pytest-benchmark compare` reads")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a PNG (needs matplotlib)")
     parser.add_argument(

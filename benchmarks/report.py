@@ -15,9 +15,9 @@ from typing import Any
 import lmdb
 
 from benchmarks.rows._row import Places, Row
+from grove.__about__ import __version__
 
 PACKAGES = (
-    "grove",
     "orjson",
     "blake3",
     "lmdb",
@@ -52,8 +52,8 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of LMDB's own library, and of each package that is installed."""
-    found = {"Python": platform.python_version(), "LMDB": ".".join(map(str, lmdb.version()))}
+    """Of Grove, Python and LMDB's own library, and of each package that is installed."""
+    found = {"Grove": __version__, "Python": platform.python_version(), "LMDB": ".".join(map(str, lmdb.version()))}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
@@ -80,21 +80,31 @@ def file_system(folder: Path) -> str:
     return max(above, default=(0, "unknown"))[1]
 
 
+def memory(otherwise: Path) -> Path:
+    """Where Linux has a file system in memory; `otherwise` where there is none."""
+    found = Path("/dev/shm")
+    return found if found.is_dir() else otherwise
+
+
+def described(places: Places) -> str:
+    """The machine, the versions and the file systems, a line for each."""
+    found = machine()
+    return (
+        f"{found['cpu']['brand_raw']}, {found['cpu']['count']} cores, {found['system']} {found['release']}, "
+        f"load {found['load_before']:.2f}\n"
+        f"{', '.join(f'{name} {version}' for name, version in versions().items())}\n"
+        f"durable on {file_system(places.disk)}, the rest on {file_system(places.fast)}"
+    )
+
+
 # --- the table ---
 
 
-def head(places: Places, rounds: int) -> str:
-    """The lines above the table: on what, with what, and how often."""
-    found = machine()
-    return "\n".join(
-        [
-            f"{found['cpu']['brand_raw']}, {found['cpu']['count']} cores, {found['system']} {found['release']}, "
-            f"load {found['load_before']:.2f}",
-            ", ".join(f"{name} {version}" for name, version in versions().items()),
-            f"durable on {file_system(places.disk)}, the rest on {file_system(places.fast)}; "
-            f"pages of 1,000; medians of {rounds}, then the least and the most",
-            f"{'work':<44}{'ours':>12}{'beside':>12}  {'':<10}{'ratio':>8}  {'least':>7} {'most':>7}{'bar':>9}",
-        ]
+def head(rounds: int) -> str:
+    """The lines above the table."""
+    return (
+        f"pages of 1,000 entries; medians of {rounds}, then the least and the most\n"
+        f"{'work':<44}{'ours':>12}{'beside':>12}  {'':<10}{'ratio':>8}  {'least':>7} {'most':>7}{'bar':>9}"
     )
 
 
@@ -118,7 +128,7 @@ def _amount(values: Sequence[float], unit: str) -> str:
 
 def write_json(rows: Sequence[Row], path: Path) -> None:
     """A file that `pytest-benchmark compare` reads: ours in seconds a page; ratio, bar and what is beside as extra."""
-    from pytest_benchmark import __version__
+    import pytest_benchmark
     from pytest_benchmark.utils import get_commit_info
 
     found = {
@@ -126,7 +136,7 @@ def write_json(rows: Sequence[Row], path: Path) -> None:
         "commit_info": get_commit_info("grove"),
         "benchmarks": [_benchmark(row) for row in rows],
         "datetime": datetime.now(UTC).isoformat(),
-        "version": __version__,
+        "version": pytest_benchmark.__version__,
     }
     path.write_text(json.dumps(found, indent=2) + "\n")
 
@@ -169,47 +179,68 @@ def write_chart(rows: Sequence[Row], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    more = [row for row in rows if not row.at_most]
-    most = [row for row in rows if row.at_most]
+    panels = [
+        (title, some)
+        for title, some in (
+            ("times as fast: at the mark or to the right of it", [row for row in rows if not row.at_most]),
+            ("times as much: at the mark or to the left of it", [row for row in rows if row.at_most]),
+        )
+        if some
+    ]
+    lines = [len(some) for _, some in panels]
     figure, axes = pyplot.subplots(
-        2,
-        1,
-        figsize=(11, 1.6 + 0.3 * len(rows)),
-        height_ratios=[max(len(more), 1), max(len(most), 1)],
+        len(panels),
+        squeeze=False,
+        figsize=(11, 1.2 + 0.8 * len(panels) + 0.27 * sum(lines)),
+        height_ratios=[count + 1 for count in lines],
         layout="constrained",
     )
-    _panel(axes[0], more, "times as fast as what is beside it (right of the mark is good)")
-    _panel(axes[1], most, "times as much as what is beside it (left of the mark is good)")
+    for axis, (title, some) in zip(axes[:, 0], panels, strict=True):
+        _panel(axis, some, title)
     found = machine()
     figure.suptitle(
-        f"Grove {versions()['grove']}, {found['cpu']['brand_raw']}, Python {found['python_version']}", fontsize=11
+        f"Grove {__version__} beside what does the same work: {found['cpu']['brand_raw']}, "
+        f"{found['cpu']['count']} cores, Python {found['python_version']}",
+        fontsize=11,
     )
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 
 
 def _panel(axis: Any, rows: Sequence[Row], title: str) -> None:
+    """Ratios from the top down, with a line from the least to the most, and a mark where the bar is."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    colours = {"reached": "#2a7f62", "missed": "#c0392b", "no bar": "#8a8f98"}
     for place, row in enumerate(rows):
-        low, middle, high = row.ratios[0], row.ratio, row.ratios[-1]
-        colour = "#c0392b" if row.missed else ("#8a8f98" if row.bar is None else "#2a7f62")
-        axis.barh(place, middle, color=colour, height=0.62, alpha=0.85)
+        low, high = row.ratios[0], row.ratios[-1]
+        fate = "no bar" if row.bar is None else "missed" if row.missed else "reached"
+        axis.barh(place, row.ratio, color=colours[fate], height=0.66, alpha=0.85)
         axis.plot([low, high], [place, place], color="#222222", linewidth=1.2)
         if row.bar is not None:
-            axis.plot([row.bar, row.bar], [place - 0.42, place + 0.42], color="black", linewidth=2.4)
-        axis.annotate(
-            f"{middle:.3g}x",
-            (max(high, row.bar or 0), place),
-            (5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axis.set_yticks(range(len(rows)), [f"{row.name}  (beside: {row.beside})" for row in rows], fontsize=8)
-    axis.invert_yaxis()
+            axis.plot([row.bar, row.bar], [place - 0.45, place + 0.45], color="black", linewidth=2.6)
+        end = (max(high, row.bar or 0), place)
+        axis.annotate(f"{row.ratio:.3g}", end, (5, 0), textcoords="offset points", va="center", fontsize=8)
+    names = [row.name if row.name.startswith("beside") else f"{row.name} / {row.beside}" for row in rows]
+    axis.set_yticks(range(len(rows)), names, fontsize=8)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    # Bars on a logarithmic axis begin nowhere: here at the smallest of what is shown.
+    ends = [end for row in rows for end in (row.ratios[0], row.ratios[-1], row.bar or row.ratio)]
     axis.set_xscale("log")
+    axis.set_xlim(min(0.5, *ends) * 0.9, max(ends) * 1.35)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}x"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(axis="x", labelsize=8)
     axis.set_title(title, fontsize=9, loc="left")
-    axis.margins(x=0.12, y=0.02)
-    axis.grid(axis="x", which="both", linewidth=0.3)
+    axis.grid(axis="x", linewidth=0.4)
     axis.set_axisbelow(True)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
+    axis.spines[["top", "right"]].set_visible(False)
+    marks = [
+        *(Patch(color=colour, label=fate) for fate, colour in colours.items()),
+        Line2D([], [], color="black", linewidth=2.6, label="the bar"),
+        Line2D([], [], color="#222222", linewidth=1.2, label="least to most"),
+    ]
+    axis.legend(handles=marks, fontsize=7, ncols=5, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)

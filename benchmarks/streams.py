@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.work import surroundings
 from grove.connectors import CHRONOLOGICAL, BaseConnector
 from grove.constants import DEFAULT_WORKER_COUNT
 from grove.helpers import clock
@@ -134,15 +135,7 @@ def measure(streams: int, hanging: int, seconds: float, folder: Path) -> dict[st
 
 
 def _environment(streams: int, hanging: int, folder: Path) -> dict[str, str]:
-    documents, plugins = folder / "documents", folder / "plugins"
-    info = plugins / "idle-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: idle\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[grove.connectors]\nidle = benchmarks.streams:Idle\nhanging = benchmarks.streams:Hanging\n"
-    )
-    documents.mkdir()
-    (folder / "out").mkdir()
+    environment = surroundings(folder, idle="benchmarks.streams:Idle", hanging="benchmarks.streams:Hanging")
     for number in range(streams):
         connector = "hanging" if number < hanging else "idle"
         name = f"{connector}-{number:05}"
@@ -154,17 +147,8 @@ def _environment(streams: int, hanging: int, folder: Path) -> dict[str, str]:
             "frequency": FREQUENCY,
             "key": f"key-{name}",
         }
-        (documents / f"{name}.json").write_text(json.dumps(document))
-    root = Path(__file__).parent.parent
-    return {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("GROVE_", "LOG_"))},
-        "PYTHONPATH": os.pathsep.join([str(plugins), str(root)]),
-        "GROVE_CONFIG_LOCAL_FILE_PATH": str(documents),
-        "GROVE_CACHE_LOCAL_LMDB_PATH": str(folder / "state"),
-        "GROVE_OUTPUT_HANDLER": "local_file",
-        "GROVE_OUTPUT_LOCAL_FILE_PATH": str(folder / "out"),
-        RESULT: str(folder / "result"),
-    }
+        (folder / "documents" / f"{name}.json").write_text(json.dumps(document))
+    return {**environment, RESULT: str(folder / "result")}
 
 
 def _wait_until_loaded(log: Path, process: subprocess.Popen[bytes]) -> None:

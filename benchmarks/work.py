@@ -100,3 +100,25 @@ def connector(
     made = cls(config, METADATA["runtime"], cache=store, output=output)  # type: ignore[arg-type]
     made.POINTER_PATH = path
     return made
+
+
+def surroundings(folder: Path, **connectors: str) -> dict[str, str]:
+    """The environment of a Grove that lives in `folder`, and has these connectors: names and entry points.
+
+    Documents are read from `documents`, which is there; output goes to `out`.
+    """
+    info = folder / "plugins" / "benchmarked-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: benchmarked\nVersion: 1.0\n")
+    lines = [f"{name} = {place}" for name, place in connectors.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[grove.connectors]", *lines, ""]))
+    (folder / "documents").mkdir()
+    (folder / "out").mkdir()
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("GROVE_", "LOG_"))},
+        "PYTHONPATH": os.pathsep.join([str(info.parent), str(Path(__file__).parent.parent)]),
+        "GROVE_CONFIG_LOCAL_FILE_PATH": str(folder / "documents"),
+        "GROVE_CACHE_LOCAL_LMDB_PATH": str(folder / "state"),
+        "GROVE_OUTPUT_HANDLER": "local_file",
+        "GROVE_OUTPUT_LOCAL_FILE_PATH": str(folder / "out"),
+    }

@@ -60,7 +60,8 @@ def rows(places: Places, rounds: int) -> Iterator[Row]:
             ),
         ]
         for name, ours, theirs, bar in cases:
-            yield Row("core", f"{name}, {kind.name}", *turns(rounds, ours, theirs), bar=bar)
+            mine, other = turns(rounds, ours, theirs)
+            yield Row("core", f"{name}, {kind.name}", mine, other, bar=bar)
 
 
 def _by_pointer(page: list[Any], path: _core.PointerPath) -> dict[str, set[str]]:

@@ -34,18 +34,21 @@ def rows(places: Places, rounds: int) -> Iterator[Row | Skipped]:
         pointer = msgspec.json.Decoder(structure).decode
         floor = _floor(split, pointer)
         for name, ours in (("core alone", _alone(kind)), ("whole save()", _saving(places, kind))):
-            mine, theirs = iter(kind.bodies((rounds + 1) * PAGES)), iter(kind.bodies((rounds + 1) * PAGES))
-            times = turns(rounds, _several(ours, mine), _several(floor, theirs))
-            found = [[seconds / PAGES for seconds in some] for some in times]
-            yield Row("page", f"body to gzip, {name}, {kind.name}", *found, bar=1.2, at_most=True, beside="floor")
+            calls = [_several(run, kind.bodies((rounds + 1) * PAGES)) for run in (ours, floor)]
+            mine, theirs = ([seconds / PAGES for seconds in found] for found in turns(rounds, *calls))
+            title = f"body to gzip, {name}, {kind.name}"
+            yield Row("pages", title, mine, theirs, bar=1.2, at_most=True, beside="floor")
 
 
-def _several(work: Callable[[bytes], Any], bodies: Iterator[bytes]) -> Callable[[], None]:
-    def run() -> None:
+def _several(run: Callable[[bytes], Any], bodies: list[bytes]) -> Callable[[], None]:
+    """Calls that take `PAGES` bodies each, none of them twice."""
+    left = iter(bodies)
+
+    def run_several() -> None:
         for _ in range(PAGES):
-            work(next(bodies))
+            run(next(left))
 
-    return run
+    return run_several
 
 
 def _floor(split: Callable[[bytes], list[Any]], pointer: Callable[[Any], Any]) -> Callable[[bytes], bytes]:

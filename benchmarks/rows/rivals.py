@@ -34,7 +34,7 @@ def rows(places: Places, rounds: int) -> Iterator[Row | Skipped]:
     for kind in (work.small(), work.large()):
         folder = places.fast / f"rivals-{kind.name.replace(' ', '')}"
         works: dict[str, Work] = {"ours": _ours(folder / "ours", kind)}
-        for name, make in (("DuckDB", _duckdb), ("Polars", _polars), ("dlt", _dlt)):
+        for name, make in RIVALS.items():
             (folder / name).mkdir()
             try:
                 works[name] = make(folder / name)
@@ -135,3 +135,7 @@ def _dlt(folder: Path) -> Work:
         pipeline.run(resource, loader_file_format="jsonl").raise_on_failed_jobs()
 
     return run
+
+
+RIVALS: dict[str, Callable[[Path], Work]] = {"DuckDB": _duckdb, "Polars": _polars, "dlt": _dlt}
+"""Each takes the folder it is to write below. ImportError where it is not installed."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,48 @@ PAGES = 10
 
 def rows(places: Places, rounds: int) -> Iterator[Row]:
     for kind in (work.small(), work.large()):
-        times = _times(places.disk, kind, rounds, Saver, decoded=True)
-        yield Row("save", f"save of lists, {kind.name}", *times, bar=14)
-    for kind, bar in ((work.small(), 18), (work.large(), 22)):
-        times = _times(places.disk, kind, rounds, Saver)
-        yield Row("save", f"body to gzip file, in line, {kind.name}", *times, bar=bar)
-    for kind in (work.small(), work.large()):
-        times = _times(places.disk, kind, rounds, PipelinedSaver)
-        yield Row("save", f"body to gzip file, commits beside, {kind.name}", *times, bar=28)
+        folder = places.disk / f"lists-{kind.name.split()[0]}"
+        pages = kind.pages((rounds + 1) * (PAGES + 1))
+        mine, theirs = _times(folder, kind, Saver, rounds, pages, lambda page: page, lambda page: page)
+        yield Row("saving", f"save of lists, {kind.name}", mine, theirs, bar=14)
+    ways: list[tuple[str, type[Saver], dict[str, float]]] = [
+        ("in line", Saver, {"0.5 KB": 18, "1.9 KB": 22}),
+        ("commits beside", PipelinedSaver, {"0.5 KB": 28, "1.9 KB": 28}),
+    ]
+    for way, cls, bars in ways:
+        for kind in (work.small(), work.large()):
+            folder = places.disk / f"{cls.__name__}-{kind.name.split()[0]}"
+            bodies = kind.bodies((rounds + 1) * (PAGES + 1))
+            raw = partial(RawPage, path="", pointer_path=kind.path)
+            mine, theirs = _times(folder, kind, cls, rounds, bodies, raw, json.loads)
+            yield Row("saving", f"body to gzip file, {way}, {kind.name}", mine, theirs, bar=bars[kind.name])
 
 
 def _times(
-    folder: Path, kind: Kind, rounds: int, cls: type[Saver], *, decoded: bool = False
-) -> tuple[list[float], list[float]]:
-    """Seconds a page, ours and the baseline's; of pages that are decoded, where that is not to be measured."""
-    place = folder / f"{cls.__name__}-{decoded}-{kind.name.replace(' ', '')}"
-    target = work.connector(place, kind.path, cls)
-    (place / "plain").mkdir()
-    collector = baseline.Collector(place / "plain", kind.path)
-    pages: list[Any] = kind.pages if decoded else kind.bodies  # type: ignore[assignment]
-    mine, theirs = iter(pages((rounds + 1) * PAGES)), iter(pages(rounds + 1))  # type: ignore[operator]
+    folder: Path,
+    kind: Kind,
+    cls: type[Saver],
+    rounds: int,
+    pages: Iterable[Any],
+    ours: Callable[[Any], list[Any] | RawPage],
+    theirs: Callable[[Any], list[Any]],
+) -> list[list[float]]:
+    """Seconds a page of a connector and of the baseline, from what `pages` holds to what is written; none twice.
 
-    def ours() -> None:
+    `ours` and `theirs` make of it what is saved, which is a part of the work.
+    """
+    target = work.connector(folder, kind.path, cls)
+    (folder / "plain").mkdir()
+    collector = baseline.Collector(folder / "plain", kind.path)
+    left = iter(pages)
+
+    def save() -> None:
         for _ in range(PAGES):
-            page = next(mine)
-            target.save(page if decoded else RawPage(page, "", kind.path))
+            target.save(ours(next(left)))
         # The last page, too, is durable and committed.
         target._finish_page()
 
-    def baselines() -> None:
-        page = next(theirs)
-        collector.save(page if decoded else json.loads(page), METADATA)
-
     target.lock()
-    found, other = turns(rounds, ours, baselines)
+    mine, other = turns(rounds, save, lambda: collector.save(theirs(next(left)), METADATA))
     target.unlock()
-    return [seconds / PAGES for seconds in found], other
+    return [[seconds / PAGES for seconds in mine], other]
