@@ -68,7 +68,7 @@ class Order(NamedTuple):
     descending: bool
 
 def order(pointers: list[str | None]) -> Order | None:
-    """The order of pointers that are all of one kind (see `rank`), without None; None for others, and for none at all."""
+    """The order of pointers that are all of one kind (see `rank`), None left out; None for others, and for none."""
 
 @final
 class RawPage:
