@@ -3,6 +3,7 @@
 https://developers.google.com/workspace/admin/reports/reference/rest/v1/userUsageReport/get
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -116,7 +117,7 @@ class Connector(RestConnector):
 
     def _collect_day(self, source: Source, client: Client, day: int) -> None:
         def save(page: Page) -> None:
-            self.save(page.entries, cursor=_written(day))
+            self._save_page(replace(page, cursor=_written(day)))
 
         self._each_page(source, client, self._walk(source, (day, day), None), save)
         self.save([], cursor=_written(day + _DAY))
