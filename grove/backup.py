@@ -26,15 +26,17 @@ from grove.helpers import clock, files, plugin
 from grove.models import ConnectorConfig
 from grove.outputs import BaseOutput
 from grove.runtime import construct
-from grove.state import EPOCH, KINDS, LEASE, PENDING, SEQUENCE, STORE
+from grove.state import EPOCH, KINDS, LEASE, PENDING, REFRESH_TOKEN, SEQUENCE, STORE
 
 __all__ = [
     "Backup",
     "Held",
     "StreamId",
     "adopt",
+    "collection_of",
     "foreign_deliveries",
     "held",
+    "is_token",
     "of_cache",
     "of_run",
     "of_streams",
@@ -131,17 +133,21 @@ class Backup:
 # --- saving ---
 
 
-def of_cache(cache: BaseCache) -> Backup:
-    """All that `cache` holds, each stream as it was at one moment.
+def of_cache(cache: BaseCache, *, tokens: bool) -> tuple[Backup, int]:
+    """All that `cache` holds, each stream as it was at one moment, and how many refresh tokens were left out.
 
-    NotImplementedException where the cache cannot list its keys.
+    With `tokens` none are: they are secrets, and stored as they are. NotImplementedException where the cache cannot
+    list its keys.
     """
+    left_out = 0
     keys: dict[StreamId, list[Key]] = {}
     for key, _ in cache.scan(""):
         stream = StreamId.of(key)
-        if stream is not None:
+        if stream is not None and is_token(key) and not tokens:
+            left_out += 1
+        elif stream is not None:
             keys.setdefault(stream, []).append(key)
-    return of_streams(cache, keys)
+    return of_streams(cache, keys), left_out
 
 
 def of_streams(cache: BaseCache, streams: Mapping[StreamId, Iterable[Key]]) -> Backup:
@@ -186,6 +192,11 @@ def _kind(key: Key) -> str:
     return key.pk.partition(".")[0]
 
 
+def is_token(key: Key) -> bool:
+    """Whether a refresh token lies there, which belongs to credentials and not to a stream."""
+    return _kind(key) == REFRESH_TOKEN
+
+
 def _read(cache: BaseCache, keys: list[Key]) -> dict[str, str]:
     values = zip(keys, cache.read(keys), strict=True)
     return {_kind(key): value for key, value in sorted(values) if value is not None}
@@ -210,15 +221,7 @@ def held(
 
     ConcurrencyException where it is being collected.
     """
-    if config is not None:
-        kind = plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR)
-        bare = config.model_copy(update={"processors": []})
-        connector = construct(kind, bare, {}, cache, output)
-        run = connector._collection()
-        order: str | None = connector.LOG_ORDER
-    else:
-        order = None
-        run = Collection(cache, output, _unconfigured(stream, lock_duration), {"stream": str(stream)})
+    run, order = collection_of(cache, output, stream, config, lock_duration)
     run.take()
     try:
         yield Held(run, order)
@@ -228,6 +231,17 @@ def held(
     finally:
         if run.lease is not None:
             run.end({})
+
+
+def collection_of(
+    cache: BaseCache, output: BaseOutput, stream: StreamId, config: ConnectorConfig | None, lock_duration: float
+) -> tuple[Collection, str | None]:
+    """The stream's collection, which holds no lease yet, and its order; `config` as for `held`."""
+    if config is None:
+        return Collection(cache, output, _unconfigured(stream, lock_duration), {"stream": str(stream)}), None
+    kind = plugin.load_class(config.connector, PLUGIN_GROUP_CONNECTOR)
+    connector = construct(kind, config.model_copy(update={"processors": []}), {}, cache, output)
+    return connector._collection(), connector.LOG_ORDER
 
 
 def _unconfigured(stream: StreamId, lock_duration: float) -> Stream:

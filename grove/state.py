@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from grove.caches import BaseCache, Batch, Key
@@ -30,11 +30,12 @@ from grove.exceptions import (
     GroveException,
     NotFoundException,
 )
+from grove.helpers import clock
 from grove.lookback import Lookback
 from grove.manifest import Chain, decode_chains
 from grove.window import Boundary, Interval, decode_intervals, encode_intervals
 
-__all__ = ["KINDS", "StreamState", "store_id"]
+__all__ = ["KINDS", "REFRESH_TOKEN", "StreamState", "store_id"]
 
 T = TypeVar("T")
 
@@ -79,7 +80,13 @@ INHERITED = (
 )
 """The kinds that an older deployment stored."""
 
+REFRESH_TOKEN = "refresh_token"
+"""The kind of fact that a refresh token is which a vendor has replaced: no stream's own, and a secret as it is."""
+
 STORE = Key("store", "id")
+
+# What decoding something raises that is none.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class StreamState:
@@ -122,15 +129,18 @@ class StreamState:
 
     def load(self) -> None:
         """Read every fact in one snapshot. CorruptStateError names the stream and the fact that is unusable."""
+        self._read()
+        self.epoch = self._decoded(EPOCH, int, 0)
+        self.sequence = self._decoded(SEQUENCE, int, 0)
+        if self.values[CACHE_KEY_POINTER] == "":
+            raise self._corrupt(CACHE_KEY_POINTER, "it is empty")
+
+    def _read(self) -> None:
         found = self.cache.read([self.key(kind) for kind in KINDS])
         self.values = dict(zip(KINDS, found, strict=True))
         self._inherited = {}
         if self._earlier_key_of is not None and not any(found):
             self._inherit()
-        self.epoch = self._decoded(EPOCH, int, 0)
-        self.sequence = self._decoded(SEQUENCE, int, 0)
-        if self.values[CACHE_KEY_POINTER] == "":
-            raise self._corrupt(CACHE_KEY_POINTER, "it is empty")
 
     def _inherit(self) -> None:
         keys = [self._earlier_key(kind) for kind in INHERITED]
@@ -267,6 +277,31 @@ class StreamState:
         self.unknown = False
         return applied
 
+    # --- where it cannot be trusted ---
+
+    def unreadable(self) -> list[str]:
+        """Read every fact, and say which kinds no run can go on from. Errors are the cache's."""
+        self._read()
+        lookback = functools.partial(Lookback, self.cache, self.key, 1.0)
+        readers: dict[str, Callable[[str], object]] = {**_READERS, LOOKBACK: lookback}
+        return [kind for kind, decode in readers.items() if not _reads(decode, self.values[kind])]
+
+    def start_over(self, unreadable: Collection[str], extra: Iterable[Key]) -> None:
+        """Forget the position, the facts of the kinds `unreadable`, and the keys `extra`, without holding the stream.
+
+        Whatever a holder still commits is refused. ConcurrencyException where the stream has moved since it was read.
+        """
+        epoch, sequence = ((0 if kind in unreadable else int(self.values[kind] or 0)) for kind in (EPOCH, SEQUENCE))
+        # No count of runs or commits gets as far as the seconds since 1970.
+        beyond = int(clock.now().timestamp())
+        epoch, sequence = epoch + 1 if epoch else beyond, sequence + 1 if sequence else beyond
+        batch = self._conditions().require(self.key(CACHE_KEY_LOCK), self.values[CACHE_KEY_LOCK])
+        forgotten = [self.key(kind) for kind in (*POSITION, *unreadable)]
+        for key in (*forgotten, *extra, *(self._earlier_key(kind) for kind in self._inherited)):
+            batch.delete(key)
+        batch.set(self.key(EPOCH), str(epoch)).set(self.key(SEQUENCE), str(sequence))
+        self._apply(batch, epoch=epoch, sequence=sequence)
+
     # --- errors ---
 
     def _lost(self) -> ConcurrencyException:
@@ -280,13 +315,13 @@ class StreamState:
             return absent
         try:
             return decode(text)
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
+        except _UNREADABLE as err:
             raise self._corrupt(kind, "it cannot be read") from err
 
     def _corrupt(self, kind: str, why: str) -> CorruptStateError:
         return CorruptStateError(
             f"The cached {kind} of stream {self.stream} cannot be trusted: {why}. Restore the cache from a "
-            "backup, or delete this record to start the stream again."
+            "backup, or start the stream again with `grove state reset --force`."
         )
 
 
@@ -332,6 +367,12 @@ def _as_grove(err: Exception, stream: str) -> GroveException:
     return GroveException(f"The cache failed while committing stream {stream}: {err!r}")
 
 
+def _filled(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
 def _strings(text: str) -> set[str]:
     return {str(item) for item in json.loads(text)}
 
@@ -342,6 +383,30 @@ def _ordered(text: str) -> dict[str, None]:
 
 def _records(text: str) -> list[dict[str, Any]]:
     return [dict(item) for item in json.loads(text)]
+
+
+def _reads(decode: Callable[[str], object], text: str | None) -> bool:
+    if text is None:
+        return True
+    try:
+        decode(text)
+    except _UNREADABLE:
+        return False
+    return True
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    EPOCH: int,
+    SEQUENCE: int,
+    CACHE_KEY_POINTER: _filled,
+    CACHE_KEY_SEEN: _strings,
+    BOUNDARY: Boundary.decode,
+    INTERVALS: decode_intervals,
+    LOOSE: _ordered,
+    PENDING: _records,
+    MANIFEST: decode_chains,
+}
+"""What has to be read of a stream before it is collected, but for its lookback."""
 
 
 __all__ += ["encode_intervals", "encode_loose", "encode_pending"]

@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 from grove.caches import BaseCache, Batch, Key
 from grove.caches._native import NativeCache
 from grove.caches.local_memory import Handler as MemoryCache
-from grove.connectors.rest.refresh_tokens import KIND as REFRESH_TOKEN
 from grove.constants import CACHE_KEY_LOCK, PLUGIN_GROUP_CACHE
 from grove.exceptions import ConflictError
 from grove.helpers import plugin
 from grove.outputs import BaseOutput
 from grove.runtime import Handlers, Settings, open_cache
-from grove.state import LEASE, PENDING
+from grove.state import LEASE, PENDING, REFRESH_TOKEN
 
 __all__ = ["Nowhere", "Tally", "rehearsal"]
 

@@ -18,8 +18,10 @@ from grove.backup import (
     Held,
     StreamId,
     adopt,
+    collection_of,
     foreign_deliveries,
     held,
+    is_token,
     of_cache,
     of_run,
     of_streams,
@@ -41,6 +43,7 @@ from grove.exceptions import NotImplementedException
 from grove.health.facts import key_of, keys_at, read
 from grove.health.standing import instant
 from grove.helpers import clock, files
+from grove.lease import may_take
 from grove.logging import redact
 from grove.models import ConnectorConfig
 from grove.oneshot import EXIT_OK
@@ -55,6 +58,7 @@ from grove.state import (
     LOOSE,
     PENDING,
     POSITION,
+    REFRESH_TOKEN,
     SEQUENCE,
     STORE,
 )
@@ -278,31 +282,66 @@ def _notes(run: Collection, old: str | None, new: str) -> list[str]:
 
 @state.command()
 @_name
+@click.option("--force", is_flag=True, help="Also where what is remembered cannot be read.")
 @_yes
 @json_option
 @click.pass_context
-def reset(ctx: click.Context, name: str, yes: bool, as_json: bool) -> int:
+def reset(ctx: click.Context, name: str, force: bool, yes: bool, as_json: bool) -> int:
     """Forget where the stream NAME stands, and what it has delivered.
 
     Its next run begins like the first: what the source still has is delivered again.
     """
-    with session(ctx), _changing(name) as (target, cache, stream):
-        run, state = stream.run, stream.run.state
-        (last,) = cache.read([state.key(CACHE_KEY_LAST)])
-        # How often it was committed has to stay known.
-        forgotten = [kind for kind in POSITION if state.get(kind) is not None]
-        if last is not None:
-            forgotten.append(CACHE_KEY_LAST)
-        if not forgotten:
-            return _unchanged(as_json, target, "Nothing is remembered of it.")
-        old = state.get(CACHE_KEY_POINTER)
-        notes = [f"Forgotten are {', '.join(forgotten)}."]
-        _agree(yes, f"{target.name}: pointer {_short(old)} -> none", notes)
-        backup = save(of_run(run), cache, f"reset-{target.name}")
-        extra: dict[Key, str | None] = dict.fromkeys(state.lookback(1.0).records())
-        state.commit(dict.fromkeys(POSITION), {**extra, state.key(CACHE_KEY_LAST): None})
-        _report(as_json, target, backup, {"pointer": {"old": _redacted(old), "new": None}, "forgotten": forgotten})
+    with session(ctx):
+        if force and _start_over(name, yes, as_json):
+            return EXIT_OK
+        with _changing(name) as (target, cache, stream):
+            run, state = stream.run, stream.run.state
+            (last,) = cache.read([state.key(CACHE_KEY_LAST)])
+            # How often it was committed has to stay known.
+            forgotten = [kind for kind in POSITION if state.get(kind) is not None]
+            if last is not None:
+                forgotten.append(CACHE_KEY_LAST)
+            if not forgotten:
+                return _unchanged(as_json, target, "Nothing is remembered of it.")
+            old = state.get(CACHE_KEY_POINTER)
+            notes = [f"Forgotten are {', '.join(forgotten)}."]
+            _agree(yes, f"{target.name}: pointer {_short(old)} -> none", notes)
+            backup = save(of_run(run), cache, f"reset-{target.name}")
+            extra: dict[Key, str | None] = dict.fromkeys(state.lookback(1.0).records())
+            state.commit(dict.fromkeys(POSITION), {**extra, state.key(CACHE_KEY_LAST): None})
+            _report(as_json, target, backup, {"pointer": {"old": _redacted(old), "new": None}, "forgotten": forgotten})
     return EXIT_OK
+
+
+def _start_over(name: str, yes: bool, as_json: bool) -> bool:
+    """Reset the stream `name` if a record of it cannot be read, and say whether that was so.
+
+    No run can hold such a stream, so this one is changed without its lease, in one step.
+    """
+    settings = Settings.read()
+    handlers = Handlers(settings)
+    cache = handlers.cache
+    target = _target(name, load_documents(settings), cache)
+    run, _ = collection_of(cache, handlers.output, target.stream, target.config, settings.lock_duration)
+    state = run.state
+    unreadable = state.unreadable()
+    if not unreadable:
+        return False
+    if not may_take(state, settings.lock_duration):
+        raise LockedElsewhere(f"{target.name} is being collected now. Stop that, or wait; nothing was changed.")
+    present = _present(cache, [target.stream])
+    backup = of_streams(cache, present)
+    notes = [f"It cannot be read: {', '.join(unreadable)}. The backup has it as it is."]
+    if PENDING in unreadable:
+        notes.append("What was committed last, and is not visible yet, stays so until the source gives it again.")
+    old = state.values[CACHE_KEY_POINTER]
+    _agree(yes, f"{target.name}: pointer {_short(old)} -> none", notes)
+    kept = save(backup, cache, f"reset-{target.name}")
+    forgotten = [kind for kind in dict.fromkeys((*POSITION, *unreadable)) if state.values[kind] is not None]
+    lookback = [key for key in present[target.stream] if key.pk.startswith(f"{LOOKBACK}-")]
+    state.start_over(unreadable, [*lookback, state.key(CACHE_KEY_LAST)])
+    _report(as_json, target, kept, {"pointer": {"old": _redacted(old), "new": None}, "forgotten": forgotten})
+    return True
 
 
 @contextmanager
@@ -347,16 +386,23 @@ def _report(as_json: bool, target: _Target, backup: Path, change: Mapping[str, A
 
 @state.command("export")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--tokens", is_flag=True, help="Also the refresh tokens that vendors have replaced, which are secrets.")
 @click.pass_context
-def export(ctx: click.Context, file: Path | None) -> int:
+def export(ctx: click.Context, file: Path | None, tokens: bool) -> int:
     """Save all that the cache remembers in FILE, which must not be there yet, or print it.
 
     Each stream is saved as it is at one moment, also while it is being collected. The file is JSON, for this cache or
     for one of another kind.
     """
     with session(ctx):
-        backup = of_cache(open_cache(Settings.read()))
+        backup, left_out = of_cache(open_cache(Settings.read()), tokens=tokens)
         data = backup.encode()
+        if left_out:
+            click.echo(
+                f"Left out: {left_out} {'refresh token' if left_out == 1 else 'refresh tokens'} in place of what "
+                "documents have. Say --tokens to save them, and keep the file like a password.",
+                err=True,
+            )
         if file is None:
             click.echo(data, nl=False)
             return EXIT_OK
@@ -396,7 +442,7 @@ def restore_streams(ctx: click.Context, file: Path, yes: bool, as_json: bool) ->
         cache = handlers.cache
         _refuse_foreign(backup)
         targets = {target.stream: target for target in _targets(documents, cache)}
-        present = _present(cache, backup)
+        present = _present(cache, backup.streams)
         before = of_streams(cache, present)
         changed = {stream: facts for stream, facts in backup.streams.items() if facts != before.streams[stream]}
         _refuse_collected(cache, changed, targets)
@@ -407,6 +453,9 @@ def restore_streams(ctx: click.Context, file: Path, yes: bool, as_json: bool) ->
         if any(before.streams[stream] for stream in changed):
             kept = save(before, cache, "import")
         for stream, facts in changed.items():
+            if facts.keys() == {REFRESH_TOKEN}:
+                cache.set(*stream.key(REFRESH_TOKEN), facts[REFRESH_TOKEN])
+                continue
             target = targets.get(stream)
             config = target.config if target is not None else None
             with held(cache, handlers.output, stream, config, settings.lock_duration) as taken:
@@ -421,9 +470,9 @@ def restore_streams(ctx: click.Context, file: Path, yes: bool, as_json: bool) ->
     return EXIT_OK
 
 
-def _present(cache: BaseCache, backup: Backup) -> dict[StreamId, list[Key]]:
-    """The keys that the cache has by now of the streams in `backup`."""
-    found: dict[StreamId, list[Key]] = {stream: [] for stream in backup.streams}
+def _present(cache: BaseCache, streams: Iterable[StreamId]) -> dict[StreamId, list[Key]]:
+    """The keys that the cache has by now of `streams`."""
+    found: dict[StreamId, list[Key]] = {stream: [] for stream in streams}
     try:
         for key, _ in cache.scan(""):
             stream = StreamId.of(key)
@@ -479,7 +528,8 @@ def _targets(documents: Documents, cache: BaseCache) -> list[_Target]:
     found = [_Target(config.name, StreamId(*state_key(config)), config) for config in documents.streams]
     known = {target.stream for target in found}
     try:
-        others = {stream for key, _ in cache.scan("") if (stream := StreamId.of(key)) is not None}
+        keys = (key for key, _ in cache.scan("") if not is_token(key))
+        others = {stream for key in keys if (stream := StreamId.of(key)) is not None}
     except NotImplementedException:
         others = set()
     return found + [_Target(str(stream), stream, None) for stream in sorted(others - known)]

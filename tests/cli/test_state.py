@@ -15,11 +15,29 @@ import pytest
 from grove.backup import Backup
 from grove.caches import BaseCache, Batch, Key
 from grove.caches.local_lmdb import Handler as LmdbCache
+from grove.cli import cli
+from grove.connectors.rest.refresh_tokens import RefreshTokens
+from grove.exceptions import ConcurrencyException
 from grove.models import ConnectorConfig
 from grove.runtime import state_key
+from grove.state import StreamState
 from grove.testing.practice import PracticeAPI
-from tests.cli.shell import GROVE, Shell
+from tests.cli.here import run_here
+from tests.cli.shell import GROVE, Done, Shell
 from tests.servers import make_redis_server, running
+
+
+class Here(Shell):
+    """A shell whose commands run in the tests' own process."""
+
+    def run(self, *arguments: str, **environment: str) -> Done:
+        return run_here(cli, *arguments, **{**self.environment, **environment})
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path)
 
 
 def key(shell: Shell, kind: str, name: str) -> Key:
@@ -179,7 +197,7 @@ def test_an_empty_pointer(collected: Shell) -> None:
 def test_where_nobody_can_be_asked(collected: Shell) -> None:
     before = stored(collected, "pointer")
     for arguments in (["set", "practice", "1"], ["reset", "practice"]):
-        found = collected.run("state", *arguments)
+        found = Shell.run(collected, "state", *arguments)
         assert found.code == 2
         assert "--yes" in found.err
     assert stored(collected, "pointer") == before
@@ -246,6 +264,72 @@ def test_reset_forgets_the_lookback(shell: Shell, api: PracticeAPI) -> None:
     assert again(shell) == 250
 
 
+UNREADABLE = [
+    ("pointer", ""),
+    ("epoch", "one"),
+    ("sequence", "1.5"),
+    ("loose", "7"),
+    ("lookback", "[]"),
+    ("pending", "broken"),
+    ("manifest", "broken"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text"), UNREADABLE)
+def test_reset_by_force_of_what_cannot_be_read(collected: Shell, kind: str, text: str) -> None:
+    document = collected.root / "conf" / "practice.json"
+    # Without it, what it keeps is not read.
+    document.write_text(json.dumps({**json.loads(document.read_text()), "lookback": 60}))
+    store(collected, kind, "practice", text)
+    refused = collected.run("run", "practice")
+    assert refused.code == 1
+    assert f"The cached {kind} of" in refused.err
+    assert "grove state reset --force" in refused.err
+    assert collected.run("state", "reset", "practice", "--yes").code == 1
+    found = collected.run("state", "reset", "practice", "--force", "--yes", "--json")
+    assert found.code == 0, found.err
+    assert found.err.splitlines()[1] == f"It cannot be read: {kind}. The backup has it as it is."
+    assert kind in found.json["forgotten"]
+    (saved,) = Backup.decode(Path(found.json["backup"]).read_bytes(), "backup").streams.values()
+    assert saved[kind] == text
+    assert stored(collected, "pointer") is None
+    for counted in {"epoch", "sequence"} - {kind}:
+        assert int(stored(collected, counted) or 0) > int(saved[counted])
+    assert again(collected) == 500
+
+
+def test_whoever_had_a_stream_that_was_reset_by_force_is_refused(collected: Shell) -> None:
+    state = StreamState(cache(collected), lambda kind: key(collected, kind, "practice").pk, "all")
+    state.load()
+    store(collected, "loose", "practice", "7")
+    assert collected.run("state", "reset", "practice", "--force", "--yes").code == 0
+    with pytest.raises(ConcurrencyException):
+        state.commit({"pointer": "2020-01-01T00:00:00Z"})
+    assert stored(collected, "pointer") is None
+
+
+def test_reset_by_force_leaves_a_stream_alone_that_is_being_collected(collected: Shell) -> None:
+    store(collected, "loose", "practice", "7")
+    hold(collected)
+    before = everything(collected)
+    assert collected.run("state", "reset", "practice", "--force", "--yes").code == 75
+    assert everything(collected) == before
+
+
+@pytest.mark.parametrize("kind", ["boundary", "intervals", "deduplication"])
+def test_what_a_reset_does_not_read_it_forgets_in_any_case(collected: Shell, kind: str) -> None:
+    store(collected, kind, "practice", "7")
+    found = collected.run("state", "reset", "practice", "--yes", "--json")
+    assert (found.code, kind in found.json["forgotten"]) == (0, True)
+    assert again(collected) == 500
+
+
+def test_reset_by_force_of_what_can_be_read_is_a_reset(collected: Shell) -> None:
+    found = collected.run("state", "reset", "practice", "--force", "--yes", "--json")
+    assert (found.code, "pointer" in found.json["forgotten"]) == (0, True)
+    assert again(collected) == 500
+
+
 def test_reset_of_nothing(shell: Shell) -> None:
     shell.document("quiet")
     assert "Nothing was changed" in shell.run("state", "reset", "quiet", "--yes").out
@@ -268,7 +352,7 @@ def test_export_is_whole(collected: Shell) -> None:
     (stream,) = document["streams"]
     saved = {Key(f"{kind}.{stream['reference']}", stream["operation"]): v for kind, v in stream["facts"].items()}
     assert saved == {place: value for place, value in everything(collected).items() if place.pk != "store"}
-    assert json.loads(collected.run("state", "export").out)["streams"] == document["streams"]
+    assert json.loads(Shell.run(collected, "state", "export").out)["streams"] == document["streams"]
 
 
 def test_export_overwrites_nothing(collected: Shell) -> None:
@@ -353,6 +437,28 @@ def test_import_while_a_stream_is_collected_changes_nothing(collected: Shell) ->
     before = everything(collected)
     assert collected.run("state", "import", str(file), "--yes").code == 75
     assert everything(collected) == before
+
+
+def test_refresh_tokens_are_secrets(collected: Shell) -> None:
+    tokens = RefreshTokens(cache(collected), "the-first", "https://id.example.com", "client")
+    tokens.keep("the-second")
+    for arguments in (["list"], ["list", "--json"], ["show", "practice", "--json"], ["export"]):
+        found = Shell.run(collected, "state", *arguments)
+        assert (found.code, "practice" in found.out or "grove-state" in found.out) == (0, True), found.err
+        assert "the-second" not in found.out + found.err
+    assert "Left out: 1 refresh token in place of what documents have. Say --tokens" in found.err
+    assert [stream["name"] for stream in collected.run("state", "list", "--json").json["streams"]] == ["practice"]
+
+    file = collected.root / "tokens.json"
+    found = collected.run("state", "export", str(file), "--tokens")
+    assert (found.code, "Left out" in found.err, "the-second" in file.read_text()) == (0, False, True)
+    assert file.stat().st_mode & 0o777 == 0o600
+    collected.environment["GROVE_CACHE_LOCAL_LMDB_PATH"] = str(collected.root / "other")
+    found = collected.run("state", "import", str(file), "--yes")
+    assert (found.code, "the-second" in found.out + found.err) == (0, False), found.err
+    other = LmdbCache(collected.root / "other")
+    assert RefreshTokens(other, "the-first", "https://id.example.com", "client").kept() == "the-second"
+    assert [place.pk.partition(".")[0] for place, _ in other.scan("") if place.sk == "all"].count("epoch") == 1
 
 
 @pytest.mark.parametrize(

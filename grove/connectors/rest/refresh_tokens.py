@@ -8,11 +8,9 @@ from blake3 import blake3
 
 from grove.caches import BaseCache, Key
 from grove.exceptions import NotFoundException
+from grove.state import REFRESH_TOKEN
 
-__all__ = ["KIND", "RefreshTokens"]
-
-KIND = "refresh_token"
-"""The kind of fact, in the cache, that a replaced refresh token is. It is a secret, and stored as it is."""
+__all__ = ["RefreshTokens"]
 
 
 class RefreshTokens:
@@ -25,7 +23,7 @@ class RefreshTokens:
     def __init__(self, cache: BaseCache, configured: str, *client: str) -> None:
         self._cache = cache
         key = blake3(json.dumps(client).encode()).digest()
-        self._key = Key(f"{KIND}.{blake3(configured.encode(), key=key).hexdigest()[:32]}", "all")
+        self._key = Key(f"{REFRESH_TOKEN}.{blake3(configured.encode(), key=key).hexdigest()[:32]}", "all")
 
     def kept(self) -> str | None:
         """The newest one; None where the configured one still is."""
