@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 
+from grove.exceptions import RequestFailedException
+from grove.http.origin import shown
 from grove.http.response import Response
 
 if TYPE_CHECKING:
@@ -58,8 +60,14 @@ class Call:
 
 
 def with_query(url: str, params: Params | None) -> str:
-    """`url` with `params` added to its query."""
-    query = urlencode(list(_pairs(params or ())))
+    """`url` with `params` added to its query. RequestFailedException where one is no text (a lone surrogate)."""
+    try:
+        query = urlencode(list(_pairs(params or ())))
+    except UnicodeError:
+        query = None
+    if query is None:
+        # Not chained: the error has the values.
+        raise RequestFailedException(f"{shown(url)} cannot be sent: a value of its query is no text.")
     if not query:
         return url
     return f"{url}{'&' if '?' in url else '?'}{query}"

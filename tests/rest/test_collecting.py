@@ -19,6 +19,7 @@ from grove.connectors.rest import (
     Source,
     paging,
 )
+from grove.exceptions import RequestFailedException
 from grove.helpers import clock
 from tests.http.server import Received, Server, reply
 
@@ -243,6 +244,16 @@ def test_a_pointer_that_was_a_cursor_is_asked_with(streams: Streams, serve: Any)
     assert api.asked[0][1] == {"cursor": "Q1VSU09S"}
     assert run(streams, kind).outcome == "succeeded"
     assert api.asked[1][1] == {"cursor": "new"}
+
+
+@pytest.mark.parametrize("paging", [{"type": "token", "param": "cursor"}, {"type": "keyset", "param": "after"}])
+def test_a_place_that_cannot_be_sent(streams: Streams, serve: Any, paging: dict[str, str]) -> None:
+    page = {"list": [{**entry(1), "name": "\ud800"}], "name": "\ud800"}
+    api = serve(lambda path, query, body: page)
+    failed = run(streams, stream(api, entries="list", paging={**paging, "path": "name"}))
+    assert isinstance(failed.failure, RequestFailedException)
+    assert "cannot be sent" in str(failed.failure)
+    assert ids(streams) == [1]
 
 
 @pytest.mark.parametrize("length", range(1, 6))
@@ -542,6 +553,13 @@ def test_details_that_go_on_elsewhere(streams: Streams, serve: Any) -> None:
     assert found == {1: ["1.1"], 2: ["2.1", "2.2"], 3: None, 4: None}
     failed = run(streams, stream(api, follow_up=details), identity="other")
     assert "403" in str(failed.failure)
+
+
+def test_details_of_what_cannot_be_sent(streams: Streams, serve: Any) -> None:
+    api = serve(lambda path, query, body: [{**entry(1), "id": "\ud800"}])
+    failed = run(streams, stream(api, follow_up={"url": f"{api.url}/logs/{{id}}"}))
+    assert isinstance(failed.failure, RequestFailedException)
+    assert "/logs/{id}' cannot be sent" in str(failed.failure)
 
 
 def test_details_that_go_round_in_circles(streams: Streams, serve: Any) -> None:

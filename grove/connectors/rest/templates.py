@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from grove.exceptions import ConfigurationException
+from grove.exceptions import ConfigurationException, RequestFailedException
 
 __all__ = ["fill", "fill_url", "names"]
 
@@ -45,7 +45,7 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
 def fill_url(template: str, values: Mapping[str, Any]) -> str:
     """`template` with its values, percent-encoded but for those of `{+name}`.
 
-    ConfigurationException where one is missing.
+    ConfigurationException where one is missing, RequestFailedException where one is no text (a lone surrogate).
     """
 
     def encoded(match: re.Match[str]) -> str:
@@ -54,7 +54,12 @@ def fill_url(template: str, values: Mapping[str, Any]) -> str:
             raise ConfigurationException(f"The field {match[2]!r} is empty; it is a part of the address.")
         return str(value) if match[1] else quote(str(value), safe="")
 
-    return _NAME.sub(encoded, template)
+    try:
+        return _NAME.sub(encoded, template)
+    except UnicodeError:
+        pass
+    # Not chained: the error has the values.
+    raise RequestFailedException(f"The address {template!r} cannot be sent: a value in it is no text.")
 
 
 def _fill_text(template: str, values: Mapping[str, Any]) -> Any:
