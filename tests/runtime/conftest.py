@@ -99,7 +99,8 @@ class Grove:
     def close(self) -> None:
         for process in self._processes:
             process.kill()
-            process.communicate()
+            # Shown where the test has failed.
+            print(process.communicate()[1])
 
 
 class Finished:
