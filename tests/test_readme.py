@@ -60,7 +60,7 @@ def test_every_field_of_a_document_is_listed() -> None:
 
 
 def test_what_validate_is_said_to_say_it_says(tmp_path: Path) -> None:
-    section = README.split("### Documents")[1]
+    section = README.split("\n## Documents\n")[1]
     document, shown = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("yaml", "text"))
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "okta.yaml").write_text(document)

@@ -284,7 +284,7 @@ def _show(summary: dict[str, Any], report: Report) -> None:
         verdict = click.style("Nothing lost, nothing twice", fg="green", bold=True)
         click.echo(f"{verdict}, although a collector was killed in the middle.", color=color)
         click.echo(f"Look at what arrived:  find {out} -name '*.json.gz' | xargs zcat | head -n 1")
-        click.echo('Next, your own logs:   "A first configuration" in the README.')
+        click.echo('Next, your own logs:   "A first hour" in the README.')
     else:
         verdict = click.style("That is a defect.", fg="red", bold=True)
         click.echo(f"{verdict} Please report it, with {summary['directory']}: {report}", color=color)
