@@ -86,19 +86,19 @@ def summaries() -> list[tuple[str, str]]:
 def describe(name: str) -> dict[str, Any]:
     """What is to be said about the connector `name`, as JSON. ConfigurationException where there is none."""
     kind = plugin.load_class(name, PLUGIN_GROUP_CONNECTOR)
-    about = inspect.getdoc(kind) or ""
+    paragraphs = [inspect.getdoc(kind) or ""]
     configuration = getattr(kind, "Configuration", ConnectorConfig)
-    if "`identity`" not in about:
-        about += f"\n\n{_about_identity(configuration)}"
+    if "`identity`" not in paragraphs[0]:
+        paragraphs.append(_about_identity(configuration))
     fields, parts = _fields(configuration), []
     if issubclass(kind, HttpJson):
         for documented in (inspect.getmodule(kind), Source):
-            about += "\n\n" + (inspect.getdoc(documented) or "").partition("\n\n")[2]
+            paragraphs.append((inspect.getdoc(documented) or "").partition("\n\n")[2])
         fields += _fields(Source)
         parts = [_part(field, part) for field, of in Source.PARTS.items() for part in of]
     return {
         "name": name,
-        "about": about,
+        "about": "\n\n".join(filter(None, paragraphs)),
         "facts": _facts(kind),
         "fields": fields,
         "parts": parts,

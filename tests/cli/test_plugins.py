@@ -211,5 +211,6 @@ def test_without_the_extras_it_says_which_to_install(shell: Shell) -> None:
         if about["error"]:
             assert f"pip install 'grove[{extra}]'" in about["error"], about
         else:
-            # Vault needs its extra only to log in.
-            assert extra is None or about["name"] == "hashicorp_vault", about
+            # Vault and sources need theirs only to log in.
+            late = about["name"] == "hashicorp_vault" or about["group"] == PLUGIN_GROUP_CONNECTOR
+            assert extra is None or late, about

@@ -45,6 +45,7 @@ def test_what_a_source_needs_is_said(name: str) -> None:
         assert "`identity`" in about["about"], "nobody can guess what an identity is"
         assert "`key`" in about["about"]
     shown = run("show", name)
+    assert "\n\n\n" not in shown
     for field in about["fields"]:
         assert f"  {field['name']}  (" in shown
     assert json.loads(run("show", name, "--json")) == json.loads(json.dumps(about))
