@@ -228,10 +228,10 @@ def in_words(name: str, start: datetime, end: datetime, answer: Answer, lookback
     if count:
         entries, pages, dropped = (sum(getattr(run, what) for run in runs) for what in ("entries", "pages", "dropped"))
         lines += [
-            f"     As we know: {count:,} runs that brought something asked for it; {ended:,} of them went on until",
+            f"     As we know: {_counted(count, 'run')} that brought something asked for it; {ended:,} of them went on until",
             "     the source said that there was no more.",
-            f"     They brought {entries:,} new entries on {pages:,} pages, from {runs[0].first or 'none'} to "
-            f"{runs[-1].last or 'none'};",
+            f"     They brought {entries:,} new entries on {_counted(pages, 'page')}, "
+            f"from {runs[0].first or 'none'} to {runs[-1].last or 'none'};",
             f"     {dropped:,} that came again were dropped.",
         ]
         limits = sorted({f"{name}={value}" for run in runs for name, value in run.limits})
@@ -280,3 +280,7 @@ def _document(name: str, start: datetime, end: datetime, answer: Answer, lookbac
         "lookback": lookback,
         "suggested_lookback": suggested_lookback(runs, lookback),
     }
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
