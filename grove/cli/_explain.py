@@ -228,7 +228,8 @@ def in_words(name: str, start: datetime, end: datetime, answer: Answer, lookback
     if count:
         entries, pages, dropped = (sum(getattr(run, what) for run in runs) for what in ("entries", "pages", "dropped"))
         lines += [
-            f"     As we know: {_counted(count, 'run')} that brought something asked for it; {ended:,} of them went on until",
+            f"     As we know: {_counted(count, 'run')} that brought something asked for it; "
+            f"{ended:,} of them went on until",
             "     the source said that there was no more.",
             f"     They brought {entries:,} new entries on {_counted(pages, 'page')}, "
             f"from {runs[0].first or 'none'} to {runs[-1].last or 'none'};",
