@@ -226,10 +226,10 @@ def _panel(axis: Any, rows: Sequence[Row], title: str) -> None:
     names = [row.name if row.name.startswith("beside") else f"{row.name} / {row.beside}" for row in rows]
     axis.set_yticks(range(len(rows)), names, fontsize=8)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    # Bars on a logarithmic axis begin nowhere: here at the smallest of what is shown.
-    ends = [end for row in rows for end in (row.ratios[0], row.ratios[-1], row.bar or row.ratio)]
+    # What is drawn on a logarithmic axis begins nowhere; spreads may be cut off on the left, medians and marks are not.
+    marks = [value for row in rows for value in (row.ratio, row.bar or row.ratio)]
     axis.set_xscale("log")
-    axis.set_xlim(min(0.5, *ends) * 0.9, max(ends) * 1.35)
+    axis.set_xlim(min(0.5, *marks) * 0.7, max(*marks, *(row.ratios[-1] for row in rows)) * 1.35)
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}x"))
     axis.xaxis.set_minor_formatter(NullFormatter())
@@ -238,9 +238,9 @@ def _panel(axis: Any, rows: Sequence[Row], title: str) -> None:
     axis.grid(axis="x", linewidth=0.4)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    marks = [
+    handles = [
         *(Patch(color=colour, label=fate) for fate, colour in colours.items()),
         Line2D([], [], color="black", linewidth=2.6, label="the bar"),
         Line2D([], [], color="#222222", linewidth=1.2, label="least to most"),
     ]
-    axis.legend(handles=marks, fontsize=7, ncols=5, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+    axis.legend(handles=handles, fontsize=7, ncols=5, loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
