@@ -1168,10 +1168,7 @@ cdef class RawPage:
                 index += 1
             if index == size:
                 return PyUnicode_DecodeASCII(text, size, NULL)
-        try:
-            return _pointer_of(_read(self._text(entry.pointer_start, entry.pointer_end), entry.marks))
-        except ValueError:  # more digits than the interpreter writes
-            return None
+        return _pointer_of(_read(self._text(entry.pointer_start, entry.pointer_end), entry.marks))
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ cdef struct Found:
     int problem
     Py_ssize_t at  # where the problem is
 
-# `text` has to be followed by a zero byte.
+# `text` has to be followed by a zero byte. Paths have a few steps, far fewer than brackets may be nested.
 cdef void scan(
     const unsigned char *text, Py_ssize_t size, const Name *path, int steps, const Name *pointer, int pointer_steps,
     Found *found,

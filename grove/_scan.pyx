@@ -295,9 +295,10 @@ cdef const unsigned char *_value(State *s, const unsigned char *p) noexcept nogi
 
 
 cdef const unsigned char *_into(State *s, const unsigned char *p) noexcept nogil:
-    """From the bracket that opens a container to what is first in it."""
-    if s.depth >= DEEPEST:
-        return _fail(s, p, DEEP)
+    """From the bracket that opens a container to what is first in it.
+
+    Never too deep: only the steps of a path lead here, and the list of entries.
+    """
     s.depth += 1
     return _space(s, p + 1)
 
@@ -388,8 +389,6 @@ cdef const unsigned char *_members(
     cdef const unsigned char *key_end
     cdef const unsigned char *start
     p = _into(s, p)
-    if p == NULL:
-        return NULL
     if top and p[0] == c"}":
         s.marks |= EMPTY
     while p[0] != c"}":
@@ -447,8 +446,6 @@ cdef const unsigned char *_items(
     cdef Entry *entry
     cdef unsigned int outside = s.marks
     p = _into(s, p)
-    if p == NULL:
-        return NULL
     while p[0] != c"]":
         if _make_room(found) < 0:
             return _fail(s, p, NO_MEMORY)
@@ -486,8 +483,6 @@ cdef const unsigned char *_envelope(
     if p[0] != c"{":
         return _value(s, p)
     p = _into(s, p)
-    if p == NULL:
-        return NULL
     while p[0] != c"}":
         name = p + 1
         if p[0] != c'"':

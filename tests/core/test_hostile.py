@@ -335,17 +335,25 @@ def test_a_page_that_does_not_fit_into_memory_is_an_error() -> None:
     code = """
 import resource
 from grove import _core
-many, large = [{}] * 8_000_000, [{"text": "x" * 2**20}] * 100
-for page in (many, large):
+many, large, text = [{}] * 8_000_000, [{"text": "x" * 2**20}] * 100, b"[" + b"{}," * 2_000_000 + b"{}]"
+few = _core.RawPage(b"[{}, {}]")
+for work in (
+    lambda: _core.encode(many, None),
+    lambda: _core.encode(large, None),
+    lambda: _core.RawPage(text),
+    lambda: few.take(range(8_000_000)),
+    lambda: _core.RawPage.joined([few] * 4_000_000),
+):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     unlimited = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, unlimited[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, unlimited[1]))
     try:
-        _core.encode(page, None)
+        work()
     except MemoryError:
         print("refused")
     resource.setrlimit(resource.RLIMIT_AS, unlimited)
-print(_core.encode(large[:1], None).count)
+print(_core.encode(large[:1], None).count, len(_core.RawPage(text)), len(few))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split()) == (0, ["refused", "refused", "1"]), done.stderr[-2000:]
+    expected = [*["refused"] * 5, "1", "2000001", "2"]
+    assert (done.returncode, done.stdout.split()) == (0, expected), done.stderr[-2000:]

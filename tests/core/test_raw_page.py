@@ -378,6 +378,16 @@ def test_what_was_changed_is_not_known() -> None:
     assert seen.unseen(again, path.pointers(again), lambda entry: "h") == [0]
 
 
+@pytest.mark.parametrize("text", ["-" + "9" * 5000, "[1, " + "9" * 5000 + "]"])
+def test_an_integer_of_more_digits_than_python_reads_is_its_text(text: str) -> None:
+    page = _core.RawPage(f'[{{"id": {text}}}]'.encode(), "", "id")
+    with pytest.raises(ValueError, match="integer string conversion"):
+        json.loads(text)
+    expected = text if text.startswith("-") else [1, "9" * 5000]
+    assert list(page.copies()) == [{"id": expected}]
+    assert _core.pointer_path("id").pointers(page) == [str(expected)]
+
+
 def test_what_nobody_could_read_is_its_text() -> None:
     entry = b'{"id": 1, "deep": ' + b"[" * 900 + b"NaN" + b"]" * 900 + b"}"
     page = _core.RawPage(b"[" + entry + b"]", "", "id")

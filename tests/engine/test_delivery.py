@@ -8,7 +8,7 @@ import pytest
 
 from grove.caches import Key
 from grove.delivery import Delivery, Target
-from grove.exceptions import AccessException
+from grove.exceptions import AccessException, ConfigurationException
 from grove.models import ConnectorConfig
 from grove.outputs import BaseOutput
 from tests.engine.conftest import CONTEXT, Scripted, plain
@@ -97,6 +97,18 @@ def test_where_another_host_could_not_reach_it_a_page_is_visible_before_its_comm
     at_the_commit(monkeypatch, cache, look)
     make(pages=[[{"at": 1}], [{"at": 2}]])
     assert visible == [[{"at": 1}], [{"at": 1}, {"at": 2}]]
+
+
+def test_where_a_page_cannot_wait_for_its_commit_a_manifest_is_refused(make, cache, output, delivered, monkeypatch):
+    monkeypatch.setattr(output.config, "manifest", True)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "SCOPE", "shared")
+        connector = make(pages=[[{"at": 1}]])
+    assert isinstance(connector.failure, ConfigurationException)
+    assert "grove.outputs.local_file cannot keep a manifest" in str(connector.failure)
+    assert delivered() == []
+    assert make(pages=[[{"at": 1}]]).failure is None
+    assert plain(delivered()) == [{"at": 1}]
 
 
 def test_a_host_that_dies_there_repeats_one_page(make, cache, delivered, frozen, monkeypatch):

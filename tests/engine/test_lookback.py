@@ -104,6 +104,16 @@ def test_many_expired_records_leave_in_bounded_portions(cache):
     assert not list(cache.scan("lookback-"))
 
 
+def test_all_that_is_kept_is_listed(cache):
+    book = lookback(cache, seconds=640)
+    for pointer, number in (("1000000", 1), ("1000000", 2), ("1000600", 3)):
+        book.note(pointer, digest(number))
+        store(cache, book, "1000600")
+    kept = [key for key, _ in cache.scan("lookback-")]
+    assert sorted(book.records()) == sorted(kept)
+    assert len(kept) == 3
+
+
 def test_an_opaque_pointer_is_neither_kept_nor_known(cache):
     book = lookback(cache)
     book.note("opaque", digest(1))

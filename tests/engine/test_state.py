@@ -15,6 +15,7 @@ from grove.exceptions import (
 )
 from grove.lease import Lease, Record
 from grove.state import KINDS, StreamState, store_id
+from grove.window import Boundary
 from tests.engine.conftest import Newest, plain
 
 
@@ -331,6 +332,75 @@ def test_every_fact_is_read_in_one_snapshot(cache, monkeypatch):
     monkeypatch.setattr(cache, "read", lambda keys: (reads.append(keys), real(keys))[1])
     state(cache).load()
     assert [[key.pk.partition(".")[0] for key in keys] for keys in reads] == [list(KINDS)]
+
+
+# --- a stream whose records cannot be read ---
+
+
+def test_what_no_run_can_go_on_from_is_named(cache):
+    found = state(cache)
+    assert found.unreadable() == []
+    boundary = Boundary("5", {"a"}).encode()
+    usable = {"epoch": "3", "sequence": "4", "pointer": "5", "boundary": boundary, "deduplication": '["a"]'}
+    usable |= {"intervals": "[]", "loose": '["a"]', "pending": "[{}]", "manifest": "{}", "cursor": "{"}
+    damaged = {"epoch": "", "sequence": "4.5", "pointer": "", "boundary": "7", "deduplication": "7"}
+    damaged |= {"intervals": "7", "loose": "7", "pending": "[7]", "manifest": "7", "lookback": "broken"}
+    for kind, text in usable.items():
+        cache.set(f"{kind}.scripted.corp", "all", text)
+    assert found.unreadable() == []
+    for kind, text in damaged.items():
+        cache.set(f"{kind}.scripted.corp", "all", text)
+    assert set(found.unreadable()) == set(damaged)
+
+
+def test_a_stream_that_starts_over_keeps_what_says_who_may_change_it(cache):
+    mine = lease(cache)
+    mine.take()
+    mine.state.commit({"pointer": "1", "boundary": "7", "pending": "broken"}, {Key("lookback-7-0", "all"): "x"})
+    found = state(cache)
+    assert found.unreadable() == ["boundary", "pending"]
+    found.start_over(["boundary", "pending"], [Key("lookback-7-0", "all")])
+    left = {key.pk.partition(".")[0]: value for key, value in cache.scan("") if key.pk.endswith(".scripted.corp")}
+    assert (left["epoch"], left["sequence"]) == ("2", "2")
+    assert left.keys() == {"epoch", "sequence", "execution_lock", "lease"}
+    assert cache.read([Key("lookback-7-0", "all")]) == [None]
+    with pytest.raises(ConcurrencyException):
+        mine.state.commit({"pointer": "2"})
+
+
+@pytest.mark.parametrize("kind", ["epoch", "sequence"])
+def test_a_number_that_cannot_be_read_becomes_one_that_none_has_reached(cache, kind):
+    mine = lease(cache)
+    mine.take()
+    mine.state.commit({"pointer": "1"})
+    cache.set(f"{kind}.scripted.corp", "all", "broken")
+    found = state(cache)
+    assert found.unreadable() == [kind]
+    found.start_over([kind], [])
+    again = state(cache)
+    again.load()
+    other = {"epoch": again.sequence, "sequence": again.epoch}[kind]
+    assert (getattr(again, kind) > 10**9, other) == (True, 2)
+
+
+def test_a_stream_that_moves_meanwhile_does_not_start_over(cache):
+    mine = lease(cache)
+    mine.take()
+    found = state(cache)
+    assert found.unreadable() == []
+    mine.state.commit({"pointer": "1"})
+    with pytest.raises(ConcurrencyException):
+        found.start_over([], [])
+    assert cache.get("pointer.scripted.corp", "all") == "1"
+
+
+def test_what_was_kept_under_earlier_keys_is_forgotten_with_the_rest(cache):
+    cache.set("pointer.before", "all", "5")
+    cache.set("deduplication.before", "all", "7")
+    found = moving_in(cache).state
+    assert found.unreadable() == ["deduplication"]
+    found.start_over(["deduplication"], [])
+    assert {key.pk for key, _ in cache.scan("")} == {"epoch.scripted.corp", "sequence.scripted.corp"}
 
 
 # --- the store's own name ---

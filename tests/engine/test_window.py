@@ -329,6 +329,14 @@ def test_a_collection_of_nothing_newer_keeps_the_pointer_and_adds_to_its_boundar
     assert change.intervals == []
 
 
+def test_a_collection_of_what_is_known_already_changes_nothing():
+    progress, seen = newest_first("9", boundary=Boundary("9", {"a" * 32}))
+    seen.add("9", {"a" * 32})
+    progress.advance(["9", "8"], [])
+    assert progress.finish() == window.Change(intervals=[])
+    assert progress.pointer == "9"
+
+
 def test_a_pointer_that_was_set_has_no_boundary():
     for progress, seen in (oldest_first("5", Boundary("5", {"a" * 32})), newest_first("5")):
         progress.moved("3")
