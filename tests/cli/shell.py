@@ -10,7 +10,6 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 from grove.models import ConnectorConfig
 from grove.testing.practice import PracticeAPI, read_delivered
 from grove.testing.practice_documents import http_json
+from tests.waiting import readable
 
 GROVE = [sys.executable, "-P", "-W", "error", "-c", "from grove.cli import main; main()"]
 
@@ -136,7 +136,7 @@ def run_in_terminal(command: list[str], environment: dict[str, str], folder: Pat
     deadline, data = time.monotonic() + _LIMIT, b""
     try:
         while True:
-            if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not readable([fd], max(0.0, deadline - time.monotonic())):
                 os.kill(pid, signal.SIGKILL)
                 raise AssertionError(f"it does not end: {data.decode(errors='replace')}")
             # At the end of a terminal there is an error rather than nothing.

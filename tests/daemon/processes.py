@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from grove.caches.local_lmdb import Handler as LmdbCache
 from grove.testing.practice import read_delivered
 from tests.runtime.conftest import Finished, Grove
+from tests.waiting import readable
 
 PLUGINS = """
 import ctypes
@@ -115,7 +115,7 @@ class Running:
         assert self.process.stderr is not None
         while b"\n" not in self._unread:
             # Not through the stream, whose buffer may hold the line that is waited for.
-            ready = select.select([self.process.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]
+            ready = readable([self.process.stderr], max(0.0, deadline - time.monotonic()))
             data = os.read(self.process.stderr.fileno(), 65536) if ready else b""
             if not data:
                 return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import select
 import socket
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from grove.logging import redact
 from tests.http.certificates import Authority
 from tests.http.conftest import Clock, Serve
 from tests.http.server import Received, Sent, reply
+from tests.waiting import readable
 
 
 class Proxy:
@@ -38,7 +38,7 @@ class Proxy:
         self._closed.close()
 
     def _run(self) -> None:
-        while self._closed not in select.select([self._listener, self._closed], [], [])[0]:
+        while self._closed not in readable([self._listener, self._closed]):
             client, _ = self._listener.accept()
             with contextlib.suppress(OSError), client:
                 head = b""
@@ -51,7 +51,7 @@ class Proxy:
 
     def _relay(self, client: socket.socket, server: socket.socket) -> None:
         while True:
-            ready = select.select([client, server, self._closed], [], [])[0]
+            ready = readable([client, server, self._closed])
             if self._closed in ready:
                 return
             for source in ready:

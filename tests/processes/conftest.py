@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from grove.loader import stream_key
 from grove.models import ConnectorConfig
 from grove.processes.share import Share
 from tests.daemon.processes import PATIENCE, Daemon, Running
+from tests.waiting import readable
 
 COUNT = 2
 
@@ -93,7 +93,7 @@ class Watched:
 
     def has_ended(self, within: float = PATIENCE) -> bool:
         """Whether it does so within that many seconds."""
-        return bool(select.select([self._descriptor], [], [], within)[0])
+        return bool(readable([self._descriptor], within))
 
     def close(self) -> None:
         if not self.has_ended(0):
