@@ -206,7 +206,8 @@ class Daemons:
             timer.cancel()
         self.hosts.signal(signal.SIGTERM)
         codes = [process.wait() for process in self._running.values()]
-        assert codes == [0, 0], self.hosts.log()
+        # One that was started a moment ago may not listen yet.
+        assert {*codes} <= {0, -signal.SIGTERM}, self.hosts.log()
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.long)])
