@@ -337,16 +337,17 @@ import resource
 from grove import _core
 many, large, text = [{}] * 8_000_000, [{"text": "x" * 2**20}] * 100, b"[" + b"{}," * 2_000_000 + b"{}]"
 few = _core.RawPage(b"[{}, {}]")
+pages = [few] * 4_000_000
 for work in (
     lambda: _core.encode(many, None),
     lambda: _core.encode(large, None),
     lambda: _core.RawPage(text),
     lambda: few.take(range(8_000_000)),
-    lambda: _core.RawPage.joined([few] * 4_000_000),
+    lambda: _core.RawPage.joined(pages),
 ):
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     unlimited = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, unlimited[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, unlimited[1]))
     try:
         work()
     except MemoryError:
