@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -151,6 +152,16 @@ class Site:
             found = connection.execute("SELECT pk, data FROM state").fetchall()
         connection.close()
         return {pk.partition(".")[0]: data for pk, data in found}
+
+    def is_locked(self) -> bool:
+        """Whether somebody is changing the state."""
+        with contextlib.closing(sqlite3.connect(self.state, timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.rollback()
+        return False
 
     def let_time_pass(self) -> None:
         """What some minutes do: leases that nobody renews run out, and every stream is due."""
