@@ -1168,7 +1168,10 @@ cdef class RawPage:
                 index += 1
             if index == size:
                 return PyUnicode_DecodeASCII(text, size, NULL)
-        return _pointer_of(_read(self._text(entry.pointer_start, entry.pointer_end), entry.marks))
+        try:
+            return _pointer_of(_read(self._text(entry.pointer_start, entry.pointer_end), entry.marks))
+        except RecursionError:  # nested too deeply for str()
+            return None
 
 
 # ------------------------------------------------------------------------------------------------------------

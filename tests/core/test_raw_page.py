@@ -388,6 +388,17 @@ def test_an_integer_of_more_digits_than_python_reads_is_its_text(text: str) -> N
     assert _core.pointer_path("id").pointers(page) == [str(expected)]
 
 
+def test_a_pointer_too_deep_for_a_text_is_none() -> None:
+    body = b'[{"id": ' + b"[" * 700 + b"]" * 700 + b"}]"
+    entries, page = json.loads(body), _core.RawPage(body, "", "id")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(400)
+    try:
+        assert _core.pointer_path("id").pointers(page) == _core.pointer_path("id").pointers(entries) == [None]
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def test_what_nobody_could_read_is_its_text() -> None:
     entry = b'{"id": 1, "deep": ' + b"[" * 900 + b"NaN" + b"]" * 900 + b"}"
     page = _core.RawPage(b"[" + entry + b"]", "", "id")
